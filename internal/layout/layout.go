@@ -1,0 +1,212 @@
+package layout
+
+import (
+	"structs"
+
+	"github.com/shmheap/shmheap/internal/mem"
+)
+
+// Identification and fixed sizes.
+const (
+	Magic   = 0x50414548_4d4853_1a // "\x1aSHMHEAP" as stored
+	Version = 1
+
+	GranuleShift = 16
+	GranuleSize  = 1 << GranuleShift // the unit of the region, 64 KiB, on every page size
+	PageSize     = 4096              // alignment of the tables; "the page" is always the system's
+
+	SuperblockSize  = 4096
+	ChecksummedSize = 512 // bytes of the superblock that never change, checksum included
+	RootSize        = 128
+	PeerSize        = 128
+	CacheSize       = 128
+	SlabSize        = 256
+	FineSize        = 1536
+
+	ChunkGranules = 512 // granules whose tables are committed together
+	HintClasses   = 64  // size classes that the adoption hints have room for
+	HintWords     = ChunkGranules / 64
+	ChunkHintSize = HintClasses * HintWords * 8
+
+	NameSize     = 64 // longest heap or root name, with its terminating zero
+	ProgramSize  = 32
+	TypeNameSize = 32
+	IDSize       = 16
+)
+
+// Superblock is the first page of the region. The part up to and including Checksum is written once
+// by the creator before Ready and never again; the words behind it change.
+type Superblock struct {
+	_ structs.HostLayout
+
+	Magic      uint64
+	Version    uint32
+	Size0      uint32 // size of this structure: SuperblockSize
+	Base       uint64 // the address of the region in every process
+	Size       uint64 // bytes, a multiple of GranuleSize
+	PageSize   uint32 // of the creating system, for people
+	Granule    uint32 // GranuleSize
+	MaxRoots   uint32
+	MaxPeers   uint32
+	MaxCaches  uint32
+	Classes    uint32 // number of size classes
+	ClassesSum uint32 // checksum of the size-class table the creator was built with
+	_          uint32
+	Created    int64 // Unix time in nanoseconds
+	CreatorPID uint32
+	CreatorUID uint32
+	ID         [IDSize]byte
+	Name       [NameSize]byte
+	Sections   Sections
+	_          [ChecksummedSize - 248]byte
+	_          uint32
+	Checksum   uint32 // CRC-32C of the bytes before it
+
+	// Ready is stored last by the creator, with release order; an opener that reads ReadyValue sees
+	// everything above. Nobody else writes it.
+	Ready mem.Word
+	_     [120]byte
+
+	// Frontier is the number of granules whose tables are committed, raised by CompareAndSwap by
+	// whoever committed the next chunk, never lowered. Granules beyond it are untouched and free.
+	Frontier mem.Word
+	_        [120]byte
+
+	// SpanHint is a version (high 32 bits) and a granule (low 32 bits) below which all granules are
+	// believed to be busy. Claimers raise it, releasers lower it, both by CompareAndSwap; a stale
+	// value costs a longer search.
+	SpanHint mem.Word
+	_        [120]byte
+
+	// Orphans has one word per size class, non-zero when a slab of that class may have no owner.
+	Orphans [HintClasses]mem.Word
+
+	_ [SuperblockSize - ChecksummedSize - 3*128 - HintClasses*8]byte
+}
+
+// ReadyValue is what Superblock.Ready holds in a complete heap.
+const ReadyValue = 0x1d5e_ad1e_4ea9_0001
+
+// Sections are the offsets of the tables from the base. They follow from Size and the table
+// lengths alone: an opener computes them again and refuses a superblock that differs.
+type Sections struct {
+	_ structs.HostLayout
+
+	Committed uint64
+	Roots     uint64
+	Peers     uint64
+	Caches    uint64
+	States    uint64
+	Busy      uint64
+	Hints     uint64
+	Slabs     uint64
+	Fine      uint64
+	Data      uint64 // first data byte, a multiple of GranuleSize
+}
+
+// Root is a named entry point. State is RootFree or RootReady; every other value is an entry whose
+// writer died. Entries are written under the roots lock, Offset alone is also read and replaced
+// without it.
+type Root struct {
+	_ structs.HostLayout
+
+	State    mem.Word // stored last when an entry is made, first when it is deleted
+	Offset   mem.Word // from the base, 0 is nil
+	Type     uint64   // fingerprint of the type
+	Name     [NameSize]byte
+	TypeName [TypeNameSize]byte
+	_        [8]byte
+}
+
+// Root states.
+const (
+	RootFree  = 0
+	RootReady = 1
+)
+
+// Peer is the slot of one attached process. Whoever holds the file lock of the slot writes it; the
+// rest is for people.
+type Peer struct {
+	_ structs.HostLayout
+
+	State    mem.Word // PeerFree or PeerAttached, and the generation above it
+	PID      uint32
+	UID      uint32
+	Attached int64 // Unix time in nanoseconds
+	Program  [ProgramSize]byte
+	_        [72]byte
+}
+
+// A Peer's State is a generation, raised at each attach, in the bits above PeerStateBits.
+const (
+	PeerStateBits = 8
+	PeerFree      = 0
+	PeerAttached  = 1
+	PeerGenBits   = 32
+	PeerSlotBits  = 16
+	MaxPeers      = 1 << PeerSlotBits
+)
+
+// Cache is the record of one allocation cache: who owns it, and the update it has under way.
+type Cache struct {
+	_ structs.HostLayout
+
+	// Owner is 0, or a state, a peer slot and that peer's generation. Changed by CompareAndSwap by
+	// whoever takes the record, by the peer's exit, and by recovery.
+	Owner mem.Word
+	// Intent is the offset of the block of an exact operation under way, with its kind in the low
+	// bits, and IntentWord the offset of the word that the block comes from or goes to. Written by
+	// the owner with release stores, IntentWord first; read and cleared by recovery.
+	Intent     mem.Word
+	IntentWord mem.Word
+	_          [104]byte
+}
+
+// A Cache's Owner is state | slot << CacheSlotShift | generation << CacheGenShift.
+const (
+	CacheFree       = 0
+	CacheOwned      = 1
+	CacheRecovering = 2 // slot and generation are the recovering peer's
+
+	CacheSlotShift = 8
+	CacheGenShift  = 24
+	MaxCaches      = 1 << 16 // ids are 16 bits and 0 is nobody
+)
+
+// Kinds of an Intent.
+const (
+	IntentAlloc = 1 // the block goes to the word
+	IntentFree  = 2 // the block comes from the word
+	IntentMask  = 0xf
+)
+
+// Slab is the descriptor of a granule, used when the granule heads a slab. Local and Private are
+// written by the owning cache alone; Remote by everyone. 1 in Local is a free block, 1 in Remote is
+// a block freed by someone else that the owner has not collected. When the class has more than
+// CoarseBlocks blocks the bitmaps are in a Fine instead.
+type Slab struct {
+	_ structs.HostLayout
+
+	Local   [CoarseWords]mem.Word
+	Private [CoarseWords]mem.Word
+	_       [64]byte
+	Remote  [CoarseWords]mem.Word
+	_       [96]byte
+}
+
+// Fine holds the bitmaps of a slab with more than CoarseBlocks blocks.
+type Fine struct {
+	_ structs.HostLayout
+
+	Local   [FineWords]mem.Word
+	Private [FineWords]mem.Word
+	Remote  [FineWords]mem.Word
+}
+
+// Lengths of the bitmaps.
+const (
+	CoarseWords  = 4
+	CoarseBlocks = CoarseWords * 64
+	FineWords    = 64
+	FineBlocks   = FineWords * 64
+)

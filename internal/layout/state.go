@@ -1,0 +1,64 @@
+package layout
+
+// Kind is what a granule is: the low bits of its state word.
+type Kind uint8
+
+// Kinds of a granule. A tail's fate follows its head's: whoever owns the head owns the tails.
+const (
+	KindFree    Kind = 0 // nobody's; only this kind may be claimed
+	KindClaimed Kind = 1 // head of a run that a cache is making or taking apart
+	KindTail    Kind = 2 // further granule of a run
+	KindSlab    Kind = 3 // head of a slab: blocks of one size class
+	KindLarge   Kind = 4 // head of one large block
+	kindLimit   Kind = 5
+)
+
+// State is a granule's state word. Every transition is one CompareAndSwap.
+//
+//	bits  0-3   kind
+//	bits  8-15  size class (slab)
+//	bits 16-31  owning cache, 0 is nobody (claimed, slab, large)
+//	bits 32-63  length of the run in granules (claimed, slab, large), or a tail's distance from its head
+type State uint64
+
+// MakeState packs a state word. n is the length of the run, or the distance of a tail.
+func MakeState(k Kind, class int, cache uint16, n uint64) State {
+	return State(uint64(k) | uint64(uint8(class))<<8 | uint64(cache)<<16 | n<<32)
+}
+
+// Kind returns what the granule is.
+func (s State) Kind() Kind { return Kind(s & 0xf) }
+
+// Class returns the size class of a slab.
+func (s State) Class() int { return int(uint8(s >> 8)) }
+
+// Cache returns the owning cache, 0 for nobody.
+func (s State) Cache() uint16 { return uint16(s >> 16) }
+
+// Run returns the number of granules of the run that this granule heads.
+func (s State) Run() uint64 { return uint64(s) >> 32 }
+
+// Distance returns how many granules a tail is behind its head.
+func (s State) Distance() uint64 { return uint64(s) >> 32 }
+
+// Disown returns the same state without an owner.
+func (s State) Disown() State { return s &^ (0xffff << 16) }
+
+// Own returns the same state owned by cache.
+func (s State) Own(cache uint16) State { return s.Disown() | State(cache)<<16 }
+
+// Valid reports whether the word has a known kind, no stray bits, and a length that is not zero.
+func (s State) Valid() bool {
+	switch s.Kind() {
+	case KindFree:
+		return s == 0
+	case KindTail:
+		return s == MakeState(KindTail, 0, 0, s.Distance()) && s.Distance() != 0
+	case KindSlab:
+		return s == MakeState(KindSlab, s.Class(), s.Cache(), s.Run()) && s.Class() < NumClasses &&
+			s.Run() == uint64(Classes[s.Class()].Granules)
+	case KindClaimed, KindLarge:
+		return s == MakeState(s.Kind(), 0, s.Cache(), s.Run()) && s.Run() != 0
+	}
+	return false
+}

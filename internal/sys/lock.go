@@ -1,0 +1,41 @@
+//go:build linux || darwin
+
+package sys
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open-file-description locks on single bytes. The kernel drops one when the last descriptor of the
+// description is closed, which is at the latest when the process is gone, for whatever reason it
+// dies. Two descriptions exclude each other, also inside one process; one description does not exclude
+// itself.
+
+// TryLock locks the byte at off of f for writing and reports whether it could. It does not wait.
+func TryLock(f *os.File, off int64) (bool, error) {
+	err := byteLock(f, ofdSetLock, off, unix.F_WRLCK)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return false, nil
+	}
+	return err == nil, pathError("lock", f.Name(), err)
+}
+
+// Unlock releases the byte at off.
+func Unlock(f *os.File, off int64) error {
+	return pathError("unlock", f.Name(), byteLock(f, ofdSetLock, off, unix.F_UNLCK))
+}
+
+// Locked reports whether another description than f holds a lock on one of the n bytes at off.
+func Locked(f *os.File, off, n int64) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: off, Len: n}
+	err := retry(func() error { return unix.FcntlFlock(f.Fd(), ofdGetLock, &lock) })
+	return err == nil && lock.Type != unix.F_UNLCK, pathError("query lock", f.Name(), err)
+}
+
+func byteLock(f *os.File, command int, off int64, kind int16) error {
+	lock := unix.Flock_t{Type: kind, Start: off, Len: 1}
+	return retry(func() error { return unix.FcntlFlock(f.Fd(), command, &lock) })
+}

@@ -1,0 +1,60 @@
+//go:build !linux
+
+package sys
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Allocate would give bytes storage without changing them. These systems have no such call: F_PREALLOCATE
+// fills no holes. It returns errors.ErrUnsupported and callers write zeros instead.
+func Allocate(f *os.File, off, n int64) error {
+	return fmt.Errorf("allocate %s: %w", f.Name(), errors.ErrUnsupported)
+}
+
+// Anonymous makes a file of size bytes that has no name.
+func Anonymous(name string, size int64) (*os.File, error) {
+	f, err := os.CreateTemp("", name+"-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := f.Truncate(size); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Reopen opens the file behind f anew. Without /proc that needs a name: a file without one returns
+// errors.ErrUnsupported.
+func Reopen(f *os.File) (*os.File, error) {
+	dir, err := OpenDir(filepath.Dir(f.Name()))
+	if err != nil {
+		return nil, fmt.Errorf("reopen %s: %w", f.Name(), errors.ErrUnsupported)
+	}
+	again, err := OpenAt(dir, filepath.Base(f.Name()))
+	if err := errors.Join(err, dir.Close()); err != nil {
+		return nil, fmt.Errorf("reopen %s: %w", f.Name(), errors.ErrUnsupported)
+	}
+	return again, sameFile(f, again)
+}
+
+func sameFile(a, b *os.File) error {
+	first, err := Stat(a)
+	if err != nil {
+		return err
+	}
+	second, err := Stat(b)
+	if err != nil {
+		return err
+	}
+	if !first.Same(second) {
+		return fmt.Errorf("reopen %s: the name leads to another file", a.Name())
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package heap
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/sys"
+	"github.com/shmheap/shmheap/probe"
+)
+
+// Create makes a heap and attaches to it. The file gets its name last, when the heap is complete: a
+// creator that is killed leaves at most a file that the next Create or List removes.
+//
+// It returns ErrExist when the name or path is taken, ErrName or ErrSize for a bad name or size,
+// ErrPermission or ErrInsecure when the private directory is not this user's alone, ErrNoSpace when
+// there is no room for the tables, and probe's errors when no base can be had.
+func Create(name string, opts *Options) (*Heap, error) {
+	o := opts.orDefault()
+	h, err := create(name, &o)
+	if err != nil {
+		return nil, fmt.Errorf("create heap %q: %w", name, err)
+	}
+	return h, nil
+}
+
+func create(name string, o *Options) (*Heap, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	at, err := locate(name, o)
+	if o.Path != "" {
+		at, err = locatePath(o.Path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := at.openDir(true)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return createIn(dir, at, name, o)
+}
+
+func createIn(dir *os.File, at location, name string, o *Options) (*Heap, error) {
+	if f, err := at.open(dir); !errors.Is(err, ErrNotExist) {
+		if f != nil {
+			f.Close()
+		}
+		return nil, errors.Join(ErrExist, err)
+	}
+	sweep(dir, at)
+	f, temporary, err := createTemporary(dir, at.file)
+	if err != nil {
+		return nil, err
+	}
+	crashpoint.Hit("heap.create.after-file")
+	h, err := initialise(f, name, at.path(), o)
+	if err == nil {
+		if err = sys.LinkAt(dir, temporary, at.file); err != nil {
+			err = errors.Join(wrapOS(err), h.Close())
+		}
+	}
+	crashpoint.Hit("heap.create.after-link")
+	if err2 := sys.UnlinkAt(dir, temporary); err == nil && err2 != nil {
+		err = errors.Join(err2, h.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h, sys.Unlock(h.file, lockCreate)
+}
+
+// CreateAnonymous makes a heap without a file name and attaches to it. It lives as long as a process
+// has it open or a descriptor of it exists; pass [Heap.File] on and attach with OpenFile. The errors
+// are Create's.
+func CreateAnonymous(opts *Options) (*Heap, error) {
+	o := opts.orDefault()
+	const name = "anonymous"
+	h, err := createAnonymous(name, &o)
+	if err != nil {
+		return nil, fmt.Errorf("create %s heap: %w", name, err)
+	}
+	return h, nil
+}
+
+func createAnonymous(name string, o *Options) (*Heap, error) {
+	g, err := o.newGeometry(0)
+	if err != nil {
+		return nil, err
+	}
+	f, err := sys.Anonymous("shmheap", int64(g.Size))
+	if err != nil {
+		return nil, wrapOS(err)
+	}
+	defer f.Close() // whoever made the descriptor before the fork shares its locks: use one of our own
+	own, err := sys.Reopen(f)
+	if err != nil {
+		return nil, wrapOS(err)
+	}
+	return initialise(own, name, "", o)
+}
+
+// initialise turns an empty file of our own into a complete heap. It takes f over.
+func initialise(f *os.File, name, path string, o *Options) (*Heap, error) {
+	h := &Heap{file: f, path: path}
+	err := h.initialise(name, o)
+	if err != nil {
+		return nil, errors.Join(err, h.release())
+	}
+	return h, nil
+}
+
+func (h *Heap) initialise(name string, o *Options) error {
+	if err := h.register(); err != nil {
+		return err
+	}
+	if err := h.sizeFile(o); err != nil {
+		return err
+	}
+	if err := h.reserveNew(name, o); err != nil {
+		return err
+	}
+	h.geometry.name, h.geometry.id, h.geometry.created = name, newID(), time.Unix(0, time.Now().UnixNano())
+	h.geometry.pageSize = uint32(os.Getpagesize())
+	// Everything in front of the caches is touched without asking. The bitmap knows whole granules.
+	tables := (h.geometry.Sections.Caches + layout.GranuleSize - 1) &^ (layout.GranuleSize - 1)
+	var err error
+	if h.canAllocate, err = allocateNew(h.file, tables); err != nil {
+		return err
+	}
+	if err := h.mapRegion(); err != nil {
+		return err
+	}
+	h.setCommitted(0, tables>>layout.GranuleShift)
+	crashpoint.Hit("heap.create.before-superblock")
+	writeSuperblock(h.memory, &h.geometry)
+	crashpoint.Hit("heap.create.after-superblock")
+	return h.attach()
+}
+
+func (h *Heap) sizeFile(o *Options) error {
+	st, err := sys.Stat(h.file)
+	if err != nil {
+		return err
+	}
+	if h.geometry.Geometry, err = o.newGeometry(st.BlockSize); err != nil {
+		return err
+	}
+	if st.Size == int64(h.geometry.Size) {
+		return nil // a sealed memfd
+	}
+	return wrapOS(h.file.Truncate(int64(h.geometry.Size)))
+}
+
+// reserveNew chooses the base: the caller's, or one that package probe finds. The user and the name
+// select where the search begins, so that two heaps of one process do not meet.
+func (h *Heap) reserveNew(name string, o *Options) (err error) {
+	if o.Base != 0 {
+		h.reservation, err = probe.Reserve(o.Base, h.geometry.Size)
+	} else {
+		key := fmt.Sprintf("%d/%s", os.Geteuid(), name)
+		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{Key: key})
+	}
+	if err != nil {
+		return err
+	}
+	h.geometry.base = h.reservation.Range().Start
+	if h.geometry.base%layout.GranuleSize != 0 {
+		return fmt.Errorf("%w: base %#x is not a multiple of %d", ErrSize, h.geometry.base, layout.GranuleSize)
+	}
+	return nil
+}
+
+// Names of files that are being created: . NAME . random temporarySuffix.
+const (
+	temporarySuffix = ".new"
+	temporaryRandom = 8 // characters
+)
+
+// createTemporary makes a file whose creation lock is held as long as its maker lives.
+func createTemporary(dir *os.File, file string) (*os.File, string, error) {
+	for range 100 {
+		temporary := "." + file + "." + rand.Text()[:temporaryRandom] + temporarySuffix
+		f, err := sys.CreateAt(dir, temporary)
+		if err != nil {
+			return nil, "", wrapOS(err)
+		}
+		if ours, err := sys.TryLock(f, lockCreate); err != nil || ours && hasName(f) {
+			return f, temporary, err
+		}
+		f.Close() // swept away before it was locked
+	}
+	return nil, "", fmt.Errorf("%w: files in %s vanish", ErrBusy, dir.Name())
+}
+
+func hasName(f *os.File) bool {
+	st, err := sys.Stat(f)
+	return err == nil && st.Links > 0
+}
+
+// sweep removes what creators that died have left in dir: all of it in the private directory, and
+// elsewhere, where others keep their files, what was to become the file of at.
+func sweep(dir *os.File, at location) {
+	names, err := listNames(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if file, ok := cutTemporary(name); ok && (at.private || file == at.file) {
+			sweepOne(dir, name)
+		}
+	}
+}
+
+// cutTemporary returns the file that a temporary one was to become.
+func cutTemporary(name string) (file string, ok bool) {
+	name, ok = strings.CutSuffix(name, temporarySuffix)
+	dot := strings.LastIndexByte(name, '.')
+	if !ok || dot < 2 || name[0] != '.' || len(name)-dot != 1+temporaryRandom {
+		return "", false
+	}
+	return name[1:dot], true
+}
+
+func sweepOne(dir *os.File, name string) {
+	f, err := sys.OpenAt(dir, name)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if checkFile(f) != nil {
+		return
+	}
+	if dead, err := sys.TryLock(f, lockCreate); err == nil && dead {
+		sys.UnlinkAt(dir, name)
+	}
+}

@@ -1,0 +1,187 @@
+package heap
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
+	"github.com/shmheap/shmheap/probe"
+)
+
+// Heap is an open heap: a mapping of the region at its base, and one slot in the table of peers. Its
+// methods may be called by any number of goroutines; after Close they return ErrClosed or zero.
+type Heap struct {
+	file        *os.File // this process's own file description: it carries the locks
+	path        string   // "" for an anonymous heap
+	canAllocate bool
+	reservation *probe.Reservation
+	unregister  func()
+
+	geometry  geometry
+	memory    mem.Memory
+	super     *layout.Superblock
+	committed []mem.Word
+	roots     []layout.Root
+	peers     []layout.Peer
+	peer      PeerID
+
+	life    sync.RWMutex // held for reading while the mapping is used, for writing to take it away
+	closed  bool
+	onClose []func() error
+
+	rootsMutex, growth sync.Mutex // in front of the byte locks of the same names
+}
+
+// enter keeps the mapping in place until leave.
+func (h *Heap) enter() error {
+	h.life.RLock()
+	if h.closed {
+		h.life.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (h *Heap) leave() { h.life.RUnlock() }
+
+// Name returns the name that the heap was created with.
+func (h *Heap) Name() string { return h.geometry.name }
+
+// ID returns the random identity of the heap in hexadecimal.
+func (h *Heap) ID() string { return hex.EncodeToString(h.geometry.id[:]) }
+
+// Path returns the file of the heap, "" for an anonymous one.
+func (h *Heap) Path() string { return h.path }
+
+// Base returns the address of the region, the same in every process.
+func (h *Heap) Base() uint64 { return h.geometry.base }
+
+// Size returns the maximum size of the region in bytes.
+func (h *Heap) Size() uint64 { return h.geometry.Size }
+
+// Memory returns the mapping, for the packages that build on this one. It must not be used after
+// Close.
+func (h *Heap) Memory() mem.Memory { return h.memory }
+
+// Geometry returns the place of the tables, for the packages that build on this one.
+func (h *Heap) Geometry() layout.Geometry { return h.geometry.Geometry }
+
+// OnClose makes Close call f before it detaches, last registered first. It returns ErrClosed when it
+// is too late.
+func (h *Heap) OnClose(f func() error) error {
+	h.life.Lock()
+	defer h.life.Unlock()
+	if h.closed || h.onClose == nil {
+		return ErrClosed
+	}
+	h.onClose = append(h.onClose, f)
+	return nil
+}
+
+// File returns a new descriptor of the heap's file, to be inherited by or sent to another process,
+// which attaches with OpenFile. It carries none of this peer's locks. The caller closes it.
+func (h *Heap) File() (*os.File, error) {
+	if err := h.enter(); err != nil {
+		return nil, err
+	}
+	defer h.leave()
+	f, err := sys.Reopen(h.file)
+	return f, wrapOS(err)
+}
+
+// Close detaches this peer and takes the mapping away. Pointers into the heap must not be used any
+// more. It returns ErrClosed when the heap is closed already. Killed during Close, the process is a
+// dead peer like any other.
+func (h *Heap) Close() error {
+	hooks, err := h.startClose()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := len(hooks) - 1; i >= 0; i-- {
+		errs = append(errs, hooks[i]())
+	}
+	h.life.Lock()
+	defer h.life.Unlock()
+	h.closed = true
+	h.detach()
+	return errors.Join(append(errs, h.release())...)
+}
+
+func (h *Heap) startClose() ([]func() error, error) {
+	h.life.Lock()
+	defer h.life.Unlock()
+	if h.closed || h.onClose == nil {
+		return nil, ErrClosed
+	}
+	hooks := h.onClose
+	h.onClose = nil
+	return hooks, nil
+}
+
+// release gives back what the process holds, in the opposite order of taking it.
+func (h *Heap) release() error {
+	var errs []error
+	if h.reservation != nil {
+		errs = append(errs, h.reservation.Release())
+	}
+	if h.unregister != nil {
+		h.unregister()
+	}
+	if h.file != nil {
+		errs = append(errs, h.file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// mapRegion maps the file over the reservation and makes the views of the tables.
+func (h *Heap) mapRegion() error {
+	m, err := h.reservation.Map(h.file, true)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", h.file.Name(), err)
+	}
+	h.memory = m
+	g := &h.geometry
+	h.super = mem.View[layout.Superblock](m, 0)
+	h.committed = mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8)
+	h.roots = mem.Slice[layout.Root](m, g.Sections.Roots, uint64(g.MaxRoots))
+	h.peers = mem.Slice[layout.Peer](m, g.Sections.Peers, uint64(g.MaxPeers))
+	h.onClose = []func() error{}
+	return nil
+}
+
+// opened is the set of heaps that this process has open. A second mapping at the same base cannot be
+// had, and the error that would come of it would name the process's own heap.
+var opened struct {
+	sync.Mutex
+	files map[[2]uint64]bool
+}
+
+// register enters the file into the set, or returns ErrOpen.
+func (h *Heap) register() error {
+	st, err := sys.Stat(h.file)
+	if err != nil {
+		return err
+	}
+	key := [2]uint64{st.Device, st.Inode}
+	opened.Lock()
+	defer opened.Unlock()
+	if opened.files[key] {
+		return ErrOpen
+	}
+	if opened.files == nil {
+		opened.files = make(map[[2]uint64]bool)
+	}
+	opened.files[key] = true
+	h.unregister = func() {
+		opened.Lock()
+		defer opened.Unlock()
+		delete(opened.files, key)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/shmheap/shmheap/internal/sys"
+	"github.com/shmheap/shmheap/probe"
+)
+
+// Open attaches to the heap of that name, or at that path when name contains a separator. The heap is
+// mapped at its recorded base or not at all.
+//
+// It returns ErrNotExist, ErrPermission or ErrInsecure for a file that is missing, somebody else's or
+// open to others; ErrCorrupt, ErrVersion or ErrNotReady for a superblock that does not hold; ErrOpen
+// when this process has the heap open; ErrTooManyPeers; and probe's errors, with the mapping in the
+// way, when the base is taken.
+func Open(name string, opts *Options) (*Heap, error) {
+	o := opts.orDefault()
+	h, err := open(name, &o)
+	if err != nil {
+		return nil, fmt.Errorf("open heap %q: %w", name, err)
+	}
+	return h, nil
+}
+
+func open(name string, o *Options) (*Heap, error) {
+	at, err := locate(name, o)
+	if err != nil {
+		return nil, err
+	}
+	f, err := at.openNamed()
+	if err != nil {
+		return nil, err
+	}
+	return attachTo(f, at.path())
+}
+
+// OpenFile attaches to the heap behind a descriptor that was inherited or received. f stays the
+// caller's and may be closed. The errors are Open's.
+func OpenFile(f *os.File, _ *Options) (*Heap, error) {
+	if f == nil {
+		return nil, fmt.Errorf("open heap: no file: %w", os.ErrInvalid)
+	}
+	own, err := openOwn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
+	}
+	h, err := attachTo(own, "")
+	if err != nil {
+		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
+	}
+	return h, nil
+}
+
+// openOwn makes a description of our own: locks on one that we share with the process that passed it
+// on would be shared too.
+func openOwn(f *os.File) (*os.File, error) {
+	own, err := sys.Reopen(f)
+	if err != nil {
+		return nil, wrapOS(err)
+	}
+	if err := checkFile(own); err != nil {
+		return nil, errors.Join(err, own.Close())
+	}
+	return own, nil
+}
+
+// attachTo takes f over.
+func attachTo(f *os.File, path string) (*Heap, error) {
+	h := &Heap{file: f, path: path}
+	if err := h.attachTo(); err != nil {
+		return nil, errors.Join(err, h.release())
+	}
+	return h, nil
+}
+
+func (h *Heap) attachTo() (err error) {
+	if h.geometry, err = readSuperblock(h.file); err != nil {
+		return err
+	}
+	if err := h.register(); err != nil {
+		return err
+	}
+	if h.canAllocate, err = canAllocate(h.file); err != nil {
+		return err
+	}
+	if h.reservation, err = probe.Reserve(h.geometry.base, h.geometry.Size); err != nil {
+		return err
+	}
+	if err := h.mapRegion(); err != nil {
+		return err
+	}
+	return h.attach()
+}

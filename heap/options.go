@@ -1,0 +1,67 @@
+package heap
+
+import (
+	"fmt"
+
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// Options say how a heap is made and where heaps are looked for. The zero value is valid, and nil
+// stands for it.
+type Options struct {
+	// Size is the maximum size of the region in bytes, its tables (about 3 %) included. It is fixed
+	// at creation and costs address space only; storage is taken as it is needed. It is rounded up
+	// to whole granules. 0 means DefaultSize.
+	Size uint64
+	// Base is the address of the region. 0 lets package probe choose one.
+	Base uint64
+	// Path is the file to make, on any file system that can be mapped, instead of a file of the
+	// heap's name in Dir. Used by Create alone; to open such a heap, give its path as its name.
+	Path string
+	// Dir is the private directory of the user's heaps. "" means $SHMHEAP_DIR, and without that
+	// /dev/shm/shmheap-UID on Linux and the user's cache directory elsewhere.
+	Dir string
+	// MaxPeers, MaxRoots and MaxCaches are the lengths of the tables. 0 means 1024, 256 and 4096.
+	MaxPeers, MaxRoots, MaxCaches uint32
+	// Force makes Remove take away the name although peers are attached. They keep their mapping.
+	Force bool
+}
+
+// DefaultSize is the maximum size of a heap when Options do not say.
+const DefaultSize = 1 << 30
+
+func (o *Options) orDefault() Options {
+	var v Options
+	if o != nil {
+		v = *o
+	}
+	setDefault(&v.Size, DefaultSize)
+	setDefault(&v.MaxPeers, 1024)
+	setDefault(&v.MaxRoots, 256)
+	setDefault(&v.MaxCaches, 4096)
+	return v
+}
+
+func setDefault[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// newGeometry places the tables, with the size rounded up to the unit of the file system.
+func (o *Options) newGeometry(block int64) (layout.Geometry, error) {
+	unit := uint64(layout.GranuleSize)
+	if block > layout.GranuleSize && block&(block-1) == 0 {
+		unit = uint64(block) // hugetlbfs: a file is whole huge pages
+	}
+	size := (o.Size + unit - 1) &^ (unit - 1)
+	if size < o.Size {
+		return layout.Geometry{}, fmt.Errorf("%w: %d bytes", ErrSize, o.Size)
+	}
+	g, err := layout.NewGeometry(size, o.MaxRoots, o.MaxPeers, o.MaxCaches)
+	if err != nil {
+		return g, fmt.Errorf("%w: %w", ErrSize, err)
+	}
+	return g, nil
+}

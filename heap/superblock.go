@@ -1,0 +1,144 @@
+package heap
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
+)
+
+// geometry is this process's own copy of everything in the superblock that it relies on. The bytes in
+// the region are not read again except to check them.
+type geometry struct {
+	layout.Geometry
+	base     uint64
+	name     string
+	id       [layout.IDSize]byte
+	pageSize uint32
+	created  time.Time
+}
+
+// writeSuperblock fills the first page of a new region. Nobody else can see the file yet, but a memfd
+// may have been passed on already: the ready word is stored last.
+func writeSuperblock(m mem.Memory, g *geometry) {
+	sb := mem.View[layout.Superblock](m, 0)
+	*sb = layout.Superblock{
+		Magic: layout.Magic, Version: layout.Version, Size0: layout.SuperblockSize,
+		Base: g.base, Size: g.Size, PageSize: g.pageSize, Granule: layout.GranuleSize,
+		MaxRoots: g.MaxRoots, MaxPeers: g.MaxPeers, MaxCaches: g.MaxCaches,
+		Classes: layout.NumClasses, ClassesSum: layout.ClassesSum(),
+		Created: g.created.UnixNano(), CreatorPID: uint32(os.Getpid()), CreatorUID: uint32(os.Getuid()),
+		ID: g.id, Sections: g.Sections,
+	}
+	copy(sb.Name[:len(sb.Name)-1], g.name)
+	sb.Checksum = checksum(m)
+	sb.Ready.StoreRelease(layout.ReadyValue)
+}
+
+func checksum(m mem.Memory) uint32 {
+	covered := m.Bytes(0, layout.ChecksummedSize-4)
+	return crc32.Checksum(covered, crc32.MakeTable(crc32.Castagnoli))
+}
+
+// readSuperblock reads and validates the superblock of an open file without mapping it.
+func readSuperblock(f *os.File) (geometry, error) {
+	page := make([]byte, layout.SuperblockSize)
+	switch _, err := f.ReadAt(page, 0); {
+	case errors.Is(err, io.EOF):
+		return geometry{}, fmt.Errorf("%w: file is shorter than a superblock", ErrCorrupt)
+	case err != nil:
+		return geometry{}, wrapOS(err)
+	}
+	g, err := parseSuperblock(mem.Over(page))
+	if err != nil {
+		return g, err
+	}
+	st, err := sys.Stat(f)
+	if err == nil && uint64(st.Size) < g.Size {
+		err = fmt.Errorf("%w: file of %d bytes was cut, its region has %d", ErrCorrupt, st.Size, g.Size)
+	}
+	return g, err
+}
+
+// parseSuperblock validates a superblock and returns what it says. Any bytes are answered with a
+// geometry that is safe to use or an error.
+func parseSuperblock(m mem.Memory) (geometry, error) {
+	sb := *mem.View[layout.Superblock](m, 0)
+	switch {
+	case sb.Ready.Load() == 0 && sb.Magic == 0:
+		return geometry{}, ErrNotReady
+	case sb.Magic != layout.Magic:
+		return geometry{}, fmt.Errorf("%w: no superblock: magic is %#x", ErrCorrupt, sb.Magic)
+	case sb.Version != layout.Version:
+		return geometry{}, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, sb.Version, layout.Version)
+	case sb.Ready.Load() == 0:
+		return geometry{}, ErrNotReady
+	case sb.Ready.Load() != layout.ReadyValue:
+		return geometry{}, fmt.Errorf("%w: ready word is %#x", ErrCorrupt, sb.Ready.Load())
+	case sb.Checksum != checksum(m):
+		return geometry{}, fmt.Errorf("%w: checksum of the superblock is %#x, not %#x", ErrCorrupt, checksum(m), sb.Checksum)
+	}
+	return geometryOf(&sb)
+}
+
+// geometryOf checks the fields of a superblock whose checksum is right: a damaged program may have
+// computed it.
+func geometryOf(sb *layout.Superblock) (geometry, error) {
+	placed, err := layout.NewGeometry(sb.Size, sb.MaxRoots, sb.MaxPeers, sb.MaxCaches)
+	name, terminated := cutName(sb.Name[:])
+	switch {
+	case err != nil:
+		return geometry{}, fmt.Errorf("%w: superblock: %w", ErrCorrupt, err)
+	case placed.Sections != sb.Sections:
+		return geometry{}, fmt.Errorf("%w: superblock: sections are not where the sizes put them", ErrCorrupt)
+	case sb.Size0 != layout.SuperblockSize || sb.Granule != layout.GranuleSize:
+		return geometry{}, fmt.Errorf("%w: superblock of %d bytes, granules of %d", ErrCorrupt, sb.Size0, sb.Granule)
+	case sb.Classes != layout.NumClasses || sb.ClassesSum != layout.ClassesSum():
+		return geometry{}, fmt.Errorf("%w: other size classes", ErrVersion)
+	case sb.Base == 0 || sb.Base%layout.GranuleSize != 0 || sb.Base+sb.Size < sb.Base:
+		return geometry{}, fmt.Errorf("%w: superblock: base %#x", ErrCorrupt, sb.Base)
+	case !terminated || checkName(name) != nil:
+		return geometry{}, fmt.Errorf("%w: superblock: name %q", ErrCorrupt, name)
+	}
+	return geometry{
+		Geometry: placed, base: sb.Base, name: name, id: sb.ID,
+		pageSize: sb.PageSize, created: time.Unix(0, sb.Created),
+	}, nil
+}
+
+// cutName returns the bytes in front of the first zero, and whether there is one.
+func cutName(b []byte) (string, bool) {
+	name, _, found := bytes.Cut(b, []byte{0})
+	return strings.ToValidUTF8(string(name), "?"), found
+}
+
+func newID() (id [layout.IDSize]byte) {
+	rand.Read(id[:]) // never fails
+	return id
+}
+
+// checkName accepts what is one harmless file name everywhere.
+func checkName(name string) error {
+	if name == "" || len(name) >= layout.NameSize-len(suffix) || name[0] == '.' || name[0] == '-' {
+		return fmt.Errorf("%w %q: want 1 to %d characters, not beginning with . or -", ErrName, name, layout.NameSize-len(suffix)-1)
+	}
+	for _, c := range []byte(name) {
+		if !isNameByte(c) {
+			return fmt.Errorf("%w %q: want letters, digits, . _ -", ErrName, name)
+		}
+	}
+	return nil
+}
+
+func isNameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
+}

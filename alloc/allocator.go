@@ -1,0 +1,150 @@
+package alloc
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
+)
+
+// region is what the allocator needs of a heap. Tests run it over Go memory, where the race detector
+// sees every access.
+type region interface {
+	Memory() mem.Memory
+	Geometry() layout.Geometry
+	Commit(off, n uint64) error
+	Decommit(off, n uint64) error
+	IsCommitted(off uint64) bool
+	Committed() uint64
+	Peer() heap.PeerID
+	Alive(heap.PeerID) (bool, error)
+}
+
+// Allocator allocates in one heap on behalf of this process. Its methods may be called by any number
+// of goroutines; each borrows one of the allocator's own caches for the call. A goroutine that
+// allocates a lot is better served by a Cache of its own.
+type Allocator struct {
+	heap   *heap.Heap
+	region region
+
+	memory mem.Memory
+	super  *layout.Superblock
+	tables layout.Sections
+	states []mem.Word // one a granule, the truth
+	busy   []mem.Word // one bit a granule, a hint: a free granule's bit is 0
+	caches []layout.Cache
+	first  uint64 // first data granule
+	limit  uint64 // granules of the region
+	bitmap [layout.NumClasses]bitmapPlace
+
+	mu     sync.Mutex
+	open   map[*Cache]struct{} // caches that Close has to close
+	closed bool
+	shards shards
+}
+
+// Open makes an allocator for an open heap, after recovering what dead peers have left. Heap.Close
+// closes it. It returns ErrCorrupt when the allocator's tables are damaged.
+func Open(h *heap.Heap) (*Allocator, error) {
+	a, err := open(h)
+	if err != nil {
+		return nil, fmt.Errorf("open allocator of heap %q: %w", h.Name(), err)
+	}
+	a.heap = h
+	if err := h.OnClose(a.closeOnce); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func open(r region) (*Allocator, error) {
+	g, m := r.Geometry(), r.Memory()
+	a := &Allocator{
+		region: r, memory: m, tables: g.Sections,
+		super:  mem.View[layout.Superblock](m, 0),
+		states: mem.Slice[mem.Word](m, g.Sections.States, g.Granules()),
+		busy:   mem.Slice[mem.Word](m, g.Sections.Busy, layout.BitmapSize(g.Granules())/8),
+		caches: mem.Slice[layout.Cache](m, g.Sections.Caches, uint64(g.MaxCaches)+1),
+		first:  g.FirstGranule(), limit: g.Granules(),
+		open: make(map[*Cache]struct{}),
+	}
+	for class := range a.bitmap {
+		a.bitmap[class] = placeBitmap(&g, class)
+	}
+	a.shards.init(a)
+	_, err := a.Recover()
+	return a, err
+}
+
+// Heap returns the heap that the allocator was opened on.
+func (a *Allocator) Heap() *heap.Heap { return a.heap }
+
+// Close closes the allocator's caches, those made by NewCache too. It returns ErrClosed when that has
+// been done.
+func (a *Allocator) Close() error {
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	return a.closeOnce()
+}
+
+func (a *Allocator) closeOnce() error {
+	a.mu.Lock()
+	a.closed = true
+	open := a.open
+	a.open = nil
+	a.mu.Unlock()
+	a.shards.close()
+	var first error
+	for c := range open {
+		if err := c.release(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// alloc, free and the rest below borrow a cache for one call.
+
+func (a *Allocator) alloc(size uint64) (uint64, error) {
+	s, err := a.shards.borrow()
+	if err != nil {
+		return 0, err
+	}
+	defer a.shards.giveBack(s)
+	return s.cache.alloc(size)
+}
+
+func (a *Allocator) free(off uint64) error {
+	s, err := a.shards.borrow()
+	if err != nil {
+		return err
+	}
+	defer a.shards.giveBack(s)
+	return s.cache.free(off)
+}
+
+func (a *Allocator) allocInto(word, size uint64) error {
+	s, err := a.shards.borrow()
+	if err != nil {
+		return err
+	}
+	defer a.shards.giveBack(s)
+	return s.cache.allocInto(word, size)
+}
+
+func (a *Allocator) freeFrom(word uint64) error {
+	s, err := a.shards.borrow()
+	if err != nil {
+		return err
+	}
+	defer a.shards.giveBack(s)
+	return s.cache.freeFrom(word)
+}
+
+func (a *Allocator) allocator() *Allocator { return a }

@@ -1,0 +1,191 @@
+package alloc
+
+import (
+	"fmt"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// Check walks everything: what heap.Check does, and every state word, bitmap, hint and cache record.
+// It may run while peers work: what a live peer has under way is not damage, and what a dead peer left
+// is a note until Recover returns it. Of a slab it checks
+//
+//	blocks == free (local) + freed elsewhere (remote &^ local) + in use
+//
+// as: no bit stands for a block that does not exist.
+func (a *Allocator) Check() *heap.Report {
+	r := new(heap.Report)
+	if a.heap != nil {
+		r = a.heap.Check()
+	}
+	c := checker{a: a, report: r}
+	c.caches()
+	for g := a.first; g < a.frontier(); {
+		g += c.span(g)
+	}
+	c.outside()
+	return r
+}
+
+// checker carries what a check has learned.
+type checker struct {
+	a      *Allocator
+	report *heap.Report
+	owners map[uint16]bool // caches in use, and whether their peer lives
+}
+
+func (c *checker) caches() {
+	c.owners = make(map[uint16]bool)
+	for id := 1; id < len(c.a.caches) && c.a.hasRecord(id); id++ {
+		owner := c.a.caches[id].Owner.Load()
+		dead, err := c.a.isDead(owner)
+		switch {
+		case err != nil:
+			c.report.Problem("cache %d: %v", id, err)
+		case owner != 0 && dead:
+			c.report.Note("cache %d belongs to dead peer %s: recover returns what it holds", id, ownerPeer(owner))
+		}
+		if owner != 0 {
+			c.owners[uint16(id)] = !dead
+		}
+	}
+}
+
+// span checks what begins at granule g and returns its length. A finding counts only if the state is
+// still the same afterwards: a peer may be changing it.
+func (c *checker) span(g uint64) uint64 {
+	for range 100 {
+		s := layout.State(c.a.states[g].Load())
+		n, problem := c.inspect(g, s)
+		if problem == nil {
+			return n
+		}
+		if layout.State(c.a.states[g].Load()) == s && !c.settling(s) {
+			c.report.Problem("granule %d at %#x, state %#x: %v", g, c.a.address(g<<layout.GranuleShift), uint64(s), problem)
+			return n
+		}
+	}
+	c.report.Note("granule %d at %#x keeps changing and was not checked", g, c.a.address(g<<layout.GranuleShift))
+	return 1
+}
+
+// settling reports whether the state belongs to a live cache, which may be in the middle of a step.
+func (c *checker) settling(s layout.State) bool {
+	if s.Kind() != layout.KindClaimed {
+		return false
+	}
+	owner := c.a.caches[min(int(s.Cache()), len(c.a.caches)-1)].Owner.Load()
+	dead, err := c.a.isDead(owner)
+	return err == nil && owner != 0 && !dead
+}
+
+func (c *checker) inspect(g uint64, s layout.State) (uint64, error) {
+	switch {
+	case !s.Valid():
+		return 1, fmt.Errorf("no such state")
+	case s.Kind() == layout.KindFree:
+		return 1, c.free(g)
+	case s.Kind() == layout.KindTail:
+		return 1, c.tail(g, s)
+	case s.Run() > c.a.frontier()-g:
+		return 1, fmt.Errorf("run leaves the heap")
+	case s.Kind() == layout.KindClaimed:
+		return 1, c.claimed(s) // its tails are looked at one by one
+	}
+	if err := c.run(g, s); err != nil {
+		return s.Run(), err
+	}
+	if s.Kind() == layout.KindSlab {
+		return s.Run(), c.slab(g, s)
+	}
+	return s.Run(), nil
+}
+
+// free: a free granule is marked free, or it would never be found.
+func (c *checker) free(g uint64) error {
+	if c.a.isBusy(g) && c.a.states[g].Load() == 0 {
+		return fmt.Errorf("free, but the busy bitmap hides it")
+	}
+	return nil
+}
+
+// tail is called for tails that no slab or large block in front covers: their head must be claimed.
+func (c *checker) tail(g uint64, s layout.State) error {
+	if s.Distance() > g-c.a.first {
+		return fmt.Errorf("tail without a head")
+	}
+	at := &c.a.states[g-s.Distance()]
+	for range 100 {
+		head := layout.State(at.Load())
+		switch {
+		case head.Kind() == layout.KindClaimed && head.Run() > s.Distance():
+			return nil
+		case c.a.states[g].Load() != uint64(s):
+			return nil // freed meanwhile
+		case head == layout.State(at.Load()) && !(head.Run() > s.Distance() && (head.Kind() == layout.KindSlab || head.Kind() == layout.KindLarge)):
+			return fmt.Errorf("tail of granule %d, which has state %#x", g-s.Distance(), uint64(head))
+		case head.Kind() == layout.KindSlab || head.Kind() == layout.KindLarge:
+			return nil // published meanwhile
+		}
+	}
+	return nil
+}
+
+func (c *checker) claimed(s layout.State) error {
+	alive, known := c.owners[s.Cache()]
+	switch {
+	case !known && c.a.caches[min(int(s.Cache()), len(c.a.caches)-1)].Owner.Load() == 0:
+		return fmt.Errorf("claimed by cache %d, which is not in use", s.Cache())
+	case known && !alive:
+		c.report.Note("run of %d granules is claimed by a dead peer", s.Run())
+	}
+	return nil
+}
+
+// run: the tails of a published span are in place and all of it has storage.
+func (c *checker) run(g uint64, s layout.State) error {
+	for i := range s.Run() {
+		if i > 0 && c.a.states[g+i].Load() != uint64(layout.MakeState(layout.KindTail, 0, 0, i)) {
+			return fmt.Errorf("granule %d of %d has state %#x", i, s.Run(), c.a.states[g+i].Load())
+		}
+		if !c.a.region.IsCommitted((g + i) << layout.GranuleShift) {
+			return fmt.Errorf("granule %d of %d has no storage", i, s.Run())
+		}
+		if !c.a.isBusy(g + i) {
+			c.report.Note("granule %d is in use and marked free: a stale hint", g+i)
+		}
+	}
+	return nil
+}
+
+func (c *checker) slab(g uint64, s layout.State) error {
+	a, p := c.a, &c.a.bitmap[s.Class()]
+	if !a.region.IsCommitted(p.local+g*p.stride) || !a.region.IsCommitted(p.local+(g+1)*p.stride-1) {
+		return fmt.Errorf("its bitmaps have no storage")
+	}
+	v := a.slab(g, s.Class())
+	for i := range v.local {
+		if bad := (v.local[i].Load() | v.remote[i].Load()) &^ p.valid(uint64(i)); bad != 0 {
+			return fmt.Errorf("word %d of its bitmaps has bits %#x for blocks that do not exist", i, bad)
+		}
+	}
+	owner := uint64(0)
+	if int(s.Cache()) < len(a.caches) && (s.Cache() == 0 || a.hasRecord(int(s.Cache()))) {
+		owner = a.caches[s.Cache()].Owner.Load()
+	}
+	switch {
+	case s.Cache() == 0 && a.hintWord(s.Class(), g).Load()>>(g%64)&1 == 0:
+		return fmt.Errorf("slab of nobody without an adoption hint")
+	case s.Cache() != 0 && owner == 0:
+		return fmt.Errorf("slab of cache %d, which is not in use", s.Cache())
+	}
+	return nil
+}
+
+// outside: nothing in front of the data is marked.
+func (c *checker) outside() {
+	if f := c.a.super.Frontier.Load(); f != 0 && f != c.a.limit && f%layout.ChunkGranules != 0 {
+		c.report.Problem("frontier %d is not at the end of a chunk", f)
+	}
+}

@@ -1,0 +1,336 @@
+//go:build crashpoint
+
+package alloc
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/crashpoint"
+)
+
+// The tests here run a workload in a child process that kills itself at a named point, recover in a
+// second child that kills itself in the middle of recovery, and account for every block in the parent.
+
+// account is what the workload keeps in the heap: each block is reachable from a slot. Inexact is set
+// while the workload uses Alloc and Free, between which and a slot a block may leak.
+type account struct {
+	Inexact uint64
+	Slots   [512]unsafe.Pointer
+}
+
+const (
+	roleEnv = "SHMHEAP_TEST_ROLE"
+	dirEnv  = "SHMHEAP_TEST_DIR"
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	switch os.Getenv(roleEnv) {
+	case "":
+		os.Exit(m.Run())
+	case "work":
+		err = inChild(func(a *Allocator, acc *account) error { return work(a, acc) })
+	case "recover":
+		err = inChild(func(*Allocator, *account) error { return nil })
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func inChild(f func(*Allocator, *account) error) error {
+	h, err := heap.Open("crash", &heap.Options{Dir: os.Getenv(dirEnv)})
+	if err != nil {
+		return err
+	}
+	a, err := Open(h)
+	if err != nil {
+		return err
+	}
+	acc, err := LoadRoot[account](a, "account")
+	if errors.Is(err, heap.ErrNoRoot) {
+		acc, err = newAccount(a)
+	}
+	if err != nil {
+		return err
+	}
+	if err := f(a, acc); err != nil {
+		return err
+	}
+	return h.Close()
+}
+
+func newAccount(a *Allocator) (*account, error) {
+	acc, err := New[account](a)
+	if err != nil {
+		return nil, err
+	}
+	return acc, StoreRoot(a, "account", acc)
+}
+
+// work passes every step of every operation a few times.
+func work(a *Allocator, acc *account) error {
+	for range 3 {
+		one, err := a.NewCache()
+		if err != nil {
+			return err
+		}
+		two, err := a.NewCache()
+		if err != nil {
+			return err
+		}
+		for _, step := range []func() error{
+			func() error { return fillSlots(one, acc) },
+			func() error { return emptySlots(acc, one, two) },
+			func() error { return fillSlots(one, acc) }, // collects what two freed
+			func() error { return emptySlots(acc, two, one) },
+			func() error { return fillSlots(two, acc) },
+			one.Close,
+			func() error { return emptySlots(acc, two, two) },
+			func() error { return fillSlots(two, acc) }, // adopts what one left
+			two.Close,
+			func() error { return emptySlots(acc, a, a) },
+			func() error { return plain(a, acc) },
+			func() error { _, err := a.Trim(); return err },
+		} {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var workSizes = []uint64{16, 64, 100, 1000, 5000, 20_000, 32_768, 40_000, 200_000, 2 << 20}
+
+func fillSlots(s Source, acc *account) error {
+	for i := range acc.Slots {
+		size := workSizes[i%4]
+		if i%32 == 0 {
+			size = workSizes[i/32%len(workSizes)]
+		}
+		if acc.Slots[i] != nil {
+			continue
+		}
+		if err := s.AllocInto(&acc.Slots[i], size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptySlots frees all slots, those of odd index from another source.
+func emptySlots(acc *account, even, odd Source) error {
+	for i := range acc.Slots {
+		s := even
+		if i%2 == 1 {
+			s = odd
+		}
+		if err := s.FreeFrom(&acc.Slots[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plain uses the operations that may leak one block.
+func plain(a *Allocator, acc *account) error {
+	acc.Inexact = 1
+	for range 3 {
+		c, err := a.NewCache()
+		if err != nil {
+			return err
+		}
+		for _, size := range workSizes {
+			for _, s := range []Source{c, a} {
+				p, err := c.Alloc(size)
+				if err != nil {
+					return err
+				}
+				if err := s.Free(p); err != nil {
+					return err
+				}
+			}
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	acc.Inexact = 0
+	return nil
+}
+
+// crashPoints are the names of the points in this package's sources.
+func crashPoints(t *testing.T) (points []string) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if sel, isSel := ast.Node(nil), false; ok {
+				sel, isSel = call.Fun, true
+				if s, is := sel.(*ast.SelectorExpr); is && isSel && s.Sel.Name == "Hit" {
+					points = append(points, strings.Trim(call.Args[0].(*ast.BasicLit).Value, `"`))
+				}
+			}
+			return true
+		})
+	}
+	slices.Sort(points)
+	return slices.Compact(points)
+}
+
+// run runs this binary in a role and reports whether it was killed at the point.
+func run(t *testing.T, dir, role, point string, n int) (killed bool) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleEnv+"="+role, dirEnv+"="+dir)
+	if point != "" {
+		cmd.Env = append(cmd.Env, crashpoint.Env+"="+point+":"+strconv.Itoa(n))
+	}
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return false
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("%s at %s:%d: %v\n%s", role, point, n, err, out)
+	}
+	return true
+}
+
+// newCrashHeap makes a heap that no allocator has touched.
+func newCrashHeap(t *testing.T, dir string) {
+	t.Helper()
+	h, err := heap.Create("crash", &heap.Options{Dir: dir, Size: 64 << 20, MaxPeers: 16, MaxCaches: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settleAccount opens the heap, which recovers it, and accounts for every block. Then it runs the
+// workload once more and expects nothing to be left.
+func settleAccount(t *testing.T, dir, what string, mayLeak bool) (leaked uint64) {
+	t.Helper()
+	h, err := heap.Open("crash", &heap.Options{Dir: dir})
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	defer h.Close()
+	a, err := Open(h)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	acc, err := LoadRoot[account](a, "account")
+	if errors.Is(err, heap.ErrNoRoot) { // killed before the account was stored
+		mayLeak = true
+		acc, err = newAccount(a)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	leaked = countLeaks(t, a, acc, what)
+	if leaked > 1 || leaked == 1 && acc.Inexact == 0 && !mayLeak {
+		t.Errorf("%s: %d blocks leaked", what, leaked)
+	}
+	if err := work(a, acc); err != nil {
+		t.Fatalf("%s: working on: %v", what, err)
+	}
+	if err := a.Check().Err(); err != nil {
+		t.Fatalf("%s: after working on: %v", what, err)
+	}
+	mustCount(t, a, 1+leaked)
+	return leaked
+}
+
+// countLeaks checks the heap and its slots and returns how many blocks no slot leads to.
+func countLeaks(t *testing.T, a *Allocator, acc *account, what string) uint64 {
+	t.Helper()
+	if err := a.Check().Err(); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	live := uint64(1) // the account itself
+	seen := make(map[unsafe.Pointer]bool)
+	for i, p := range acc.Slots {
+		if p == nil {
+			continue
+		}
+		live++
+		if _, err := a.UsableSize(p); err != nil || seen[p] {
+			t.Fatalf("%s: slot %d leads to %p, seen %v: %v", what, i, p, seen[p], err)
+		}
+		seen[p] = true
+	}
+	s, err := a.Stats()
+	if err != nil || s.Live < live || s.Claimed != 0 || s.Caches != 0 && s.Caches > 2 {
+		t.Fatalf("%s: %d blocks are reachable, the allocator says %+v: %v", what, live, s, err)
+	}
+	return s.Live - live
+}
+
+// TestKilledAtEveryPoint kills the workload at each point, at several passes, and again recovery at
+// each of its points.
+func TestKilledAtEveryPoint(t *testing.T) {
+	points := crashPoints(t)
+	if len(points) < 20 {
+		t.Fatalf("found only the points %q", points)
+	}
+	var recovery []string
+	for _, p := range points {
+		if strings.HasPrefix(p, "alloc.recover.") || strings.HasPrefix(p, "alloc.settle.") {
+			recovery = append(recovery, p)
+		}
+	}
+	recovery = append(recovery, "alloc.disown.after-hint", "alloc.disown.after-state", "alloc.release.after-tail", "alloc.release.after-head")
+	kills, leaks := 0, uint64(0)
+	killedIn := make(map[string]bool)
+	for _, p := range points {
+		for _, n := range []int{1, 2, 7, 40} {
+			again := recovery[kills%len(recovery)]
+			dir := filepath.Join(t.TempDir(), "heaps")
+			newCrashHeap(t, dir)
+			if !run(t, dir, "work", p, n) {
+				break
+			}
+			kills++
+			killedIn[p] = true
+			for pass := 1; pass < 4 && run(t, dir, "recover", again, pass); pass++ {
+				kills++
+				killedIn[again] = true
+			}
+			what := fmt.Sprintf("killed at %s:%d, recovery at %s", p, n, again)
+			leaks += settleAccount(t, dir, what, p == "alloc.from.after-clear")
+		}
+	}
+	for _, p := range points {
+		if !killedIn[p] {
+			t.Errorf("nobody was killed at %s", p)
+		}
+	}
+	t.Logf("%d kills at %d points, %d blocks leaked in the documented case", kills, len(points), leaks)
+}

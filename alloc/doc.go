@@ -1,0 +1,57 @@
+// Package alloc allocates blocks inside an open heap: for many processes at once, each of which may be
+// killed between any two instructions.
+//
+//	heap   = tables + granules of 64 KiB
+//	span   = run of granules: a slab, one large block, or free
+//	slab   = span cut into blocks of one size class, owned by one cache or by nobody
+//	cache  = what one goroutine allocates from; its record lives in the heap
+//
+// # What is true
+//
+// A granule's state word says what it is and whose; a slab's bitmaps say which of its blocks are
+// free. Everything else is a hint that may be stale: the busy bitmap, the adoption hints, the span
+// hint. No list runs through freed blocks, so a use after free cannot damage the allocator, and a
+// double free is a bit that is set already.
+//
+// Of each slab there are two bitmaps. Local is written by the owning cache alone, with plain stores:
+// Alloc clears the first set bit, Free by the owner sets it again. Any other cache frees by an atomic
+// OR into Remote. When the owner runs out of local blocks it collects: local |= r, then
+// remote &^= r. Killed in between, the blocks are in both, and collecting again does no harm,
+// because nothing is allocated from r before both are done. Always:
+//
+//	blocks of the slab == free (local) + freed elsewhere (remote &^ local) + in use
+//
+// # Life of a granule
+//
+//	free --CAS--> claimed by a cache --> slab of the cache <--CAS--> slab of nobody
+//	  ^              |        ^    |                |
+//	  |              v        |    +--> large -CAS--+--> claimed by the freeing cache
+//	  +--- tails, then head --+
+//
+// A run is claimed head first; its tails say how far their head is, so the owner of the head owns
+// them. It is given back tails first. A dead cache's claimed run is therefore always whole enough to
+// be given back by looking at its head.
+//
+// # Crash behaviour
+//
+// Recover takes over the caches of dead peers: it settles the one exact operation a cache may have under
+// way, gives claimed runs back, and leaves slabs to whoever adopts them. It may be killed too; the
+// next one begins again. A block that was allocated survives the death of its allocator, because a
+// raw pointer to it may be stored anywhere. That leaves a gap of a few instructions between taking
+// a block and storing its address, and between taking the address away and freeing: a process killed
+// there leaks that one block. AllocInto and FreeFrom close the gap: the block is reachable from the
+// given word or free, whatever happens. One case remains: FreeFrom of a block in another cache's
+// slab, killed between clearing the word and the OR, leaks the block, because nobody can tell
+// whether the OR happened and the block is in use again.
+//
+// # Trust
+//
+// State words, bitmaps and records are checked on use: nonsense is ErrCorrupt, never a block outside
+// its slab. What is not checked is the inside of blocks: a raw pointer that a peer stored is followed
+// at the reader's risk.
+//
+// # What it is not
+//
+// It is no garbage collector, and the pointers that it hands out are invisible to Go's: a Go pointer
+// stored in the heap keeps nothing alive, which is why New refuses types that would need it.
+package alloc

@@ -1,0 +1,29 @@
+package alloc
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/shmheap/shmheap/heap"
+)
+
+// Errors of this package, to be tested with errors.Is. Those of package heap come through unchanged.
+var (
+	ErrDoubleFree    = errors.New("block is free already")
+	ErrNotAllocated  = errors.New("not the address of an allocated block")
+	ErrTooLarge      = errors.New("larger than the heap")
+	ErrType          = errors.New("type cannot be stored in a heap")
+	ErrTooManyCaches = errors.New("too many caches")
+	ErrNotInHeap     = errors.New("address outside the heap")
+	ErrOccupied      = errors.New("word is not nil")
+	ErrCorrupt       = heap.ErrCorrupt
+	ErrNoSpace       = heap.ErrNoSpace
+	ErrClosed        = heap.ErrClosed
+)
+
+func (a *Allocator) corrupt(off uint64, format string, args ...any) error {
+	return fmt.Errorf("%w: at %#x: %s", ErrCorrupt, a.address(off), fmt.Sprintf(format, args...))
+}
+
+// address is what people see of an offset.
+func (a *Allocator) address(off uint64) uint64 { return uint64(a.memory.Base()) + off }

@@ -1,0 +1,102 @@
+package alloc
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// A buggy peer may write anything over the allocator's tables. Whatever is there, operations return an
+// error or a block inside the data; they do not panic, hang or leave the memory. The memory is a Go
+// slice here, so an access outside would be a panic.
+
+// scribble overwrites words of the tables as the fuzzer's bytes say: 2 bytes choose a table and an
+// index, the next 8 are the word.
+func scribble(r *goRegion, script []byte) {
+	s, n := r.geometry.Sections, r.geometry.Granules()
+	first := r.geometry.FirstGranule()
+	tables := []struct{ off, stride, count uint64 }{
+		{s.States + first*8, 8, n - first}, {s.Busy, 8, (n + 63) / 64}, {s.Hints, 8, layout.ChunkHintSize / 8},
+		{s.Caches, 8, 8 * layout.CacheSize / 8}, {s.Slabs + first*layout.SlabSize, 8, 64 * layout.SlabSize / 8},
+		{s.Fine + first*layout.FineSize, 8, 16 * layout.FineSize / 8}, {640, 128, 2}, {896, 8, layout.HintClasses},
+	}
+	for ; len(script) >= 10; script = script[10:] {
+		t := tables[int(script[0])%len(tables)]
+		at := t.off + uint64(script[1])%t.count*t.stride
+		r.memory.Word(at).Swap(binary.LittleEndian.Uint64(script[2:10]))
+	}
+}
+
+// exercise uses everything on a heap whose tables mean nothing any more.
+func exercise(t *testing.T, r *goRegion, a *Allocator, c *Cache, blocks []uint64) {
+	for _, off := range blocks {
+		c.free(off)
+		a.usableSize(off)
+	}
+	for i := range uint64(300) {
+		off, err := c.alloc(i * i)
+		if err != nil {
+			continue
+		}
+		if first := r.geometry.Sections.Data; off < first || off+max(i*i, 1) > r.geometry.Size {
+			t.Fatalf("a block of %d bytes at %#x", i*i, off)
+		}
+		if i%2 == 0 {
+			c.free(off)
+		}
+	}
+	word := r.geometry.Sections.Data + 64
+	c.allocInto(word, 100)
+	c.freeFrom(word)
+	a.Recover()
+	a.Check()
+	a.Stats()
+	a.Trim()
+	c.Close()
+	a.Check()
+}
+
+func hostile(t *testing.T, script []byte) {
+	r := newGoRegion(t, 16<<20)
+	a, _ := r.join(t)
+	dead, member := r.join(t)
+	c := mustCache(t, a)
+	var blocks []uint64
+	for _, size := range []uint64{16, 64, 1000, 20_000, 100_000} {
+		blocks = append(blocks, mustAlloc(t, c, size), mustAlloc(t, mustCache(t, dead), size))
+	}
+	member.die()
+	scribble(r, script)
+	exercise(t, r, a, c, blocks)
+}
+
+func FuzzHostileTables(f *testing.F) {
+	for table := range byte(8) {
+		f.Add([]byte{table, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+		f.Add([]byte{table, 1, 0, 0, 0, 0, 0, 0, 0, 0})
+	}
+	f.Fuzz(hostile)
+}
+
+// TestHostileTables runs scripts that look like states, owners and bitmaps more often than chance
+// would.
+func TestHostileTables(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for range 2000 {
+		var script []byte
+		for range 1 + rng.IntN(20) {
+			word := rng.Uint64() >> rng.IntN(64)
+			if rng.IntN(2) == 0 {
+				word = uint64(layout.MakeState(layout.Kind(rng.IntN(6)), rng.IntN(42), uint16(rng.IntN(10)), rng.Uint64N(1<<rng.IntN(32))))
+			}
+			script = append(script, byte(rng.Uint32()), byte(rng.Uint32()))
+			script = binary.LittleEndian.AppendUint64(script, word)
+		}
+
+		hostile(t, script)
+	}
+}

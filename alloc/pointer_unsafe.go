@@ -1,0 +1,174 @@
+package alloc
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// Source is where blocks come from: an Allocator, for any goroutine, or a Cache, for one at a time.
+type Source interface {
+	// Alloc returns a block of at least size bytes, aligned to 16. Its bytes are whatever they were.
+	// A size of 0 gives the smallest block. It returns ErrNoSpace, ErrTooLarge or ErrClosed. A
+	// process killed before it stores the pointer somewhere leaks the block: see AllocInto.
+	Alloc(size uint64) (unsafe.Pointer, error)
+	// AllocZeroed is Alloc with all bytes of the block zero.
+	AllocZeroed(size uint64) (unsafe.Pointer, error)
+	// AllocInto allocates size zeroed bytes and stores the address in *dst, which must be nil and lie
+	// in a block of the heap. Killed at any point, the block is reachable from *dst, and zeroed, or
+	// it is free. It returns Alloc's errors, ErrOccupied and ErrNotInHeap.
+	AllocInto(dst *unsafe.Pointer, size uint64) error
+	// Free frees the block that begins at p; nil is ignored. It returns ErrDoubleFree for a block
+	// that is free and ErrNotAllocated for a pointer that is no block's, and changes nothing then.
+	// Two processes that free one block at the same instant are told apart, but a block freed twice
+	// may have been allocated again in between, which nobody can see. A process killed before the
+	// free leaks the block if it had taken the pointer away: see FreeFrom.
+	Free(p unsafe.Pointer) error
+	// FreeFrom clears *src, which must lie in the heap, and frees the block that it led to; a nil
+	// *src is left alone. Killed at any point, the block is reachable from *src or free, except that
+	// a block of another cache's slab may leak.
+	FreeFrom(src *unsafe.Pointer) error
+	// UsableSize returns how many bytes the block at p has, or ErrNotAllocated.
+	UsableSize(p unsafe.Pointer) (uint64, error)
+
+	allocator() *Allocator
+}
+
+var (
+	_ Source = (*Allocator)(nil)
+	_ Source = (*Cache)(nil)
+)
+
+// Alloc implements Source.
+func (c *Cache) Alloc(size uint64) (unsafe.Pointer, error) {
+	off, err := c.alloc(size)
+	if err != nil {
+		return nil, allocError(size, err)
+	}
+	return c.a.memory.Pointer(off), nil
+}
+
+// AllocZeroed implements Source.
+func (c *Cache) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(c, size) }
+
+// AllocInto implements Source.
+func (c *Cache) AllocInto(dst *unsafe.Pointer, size uint64) error {
+	word, err := c.a.offset(unsafe.Pointer(dst))
+	if err == nil {
+		err = c.allocInto(word, size)
+	}
+	return allocError(size, err)
+}
+
+// Free implements Source.
+func (c *Cache) Free(p unsafe.Pointer) error {
+	if p == nil {
+		return nil
+	}
+	off, ok := c.a.memory.Offset(p)
+	if !ok {
+		return freeError(fmt.Errorf("%#x: %w", uintptr(p), ErrNotAllocated))
+	}
+	return freeError(c.free(off))
+}
+
+// FreeFrom implements Source.
+func (c *Cache) FreeFrom(src *unsafe.Pointer) error {
+	word, err := c.a.offset(unsafe.Pointer(src))
+	if err == nil {
+		err = c.freeFrom(word)
+	}
+	return freeError(err)
+}
+
+// UsableSize implements Source.
+func (c *Cache) UsableSize(p unsafe.Pointer) (uint64, error) { return c.a.UsableSize(p) }
+
+// Alloc implements Source.
+func (a *Allocator) Alloc(size uint64) (unsafe.Pointer, error) {
+	off, err := a.alloc(size)
+	if err != nil {
+		return nil, allocError(size, err)
+	}
+	return a.memory.Pointer(off), nil
+}
+
+// AllocZeroed implements Source.
+func (a *Allocator) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(a, size) }
+
+// AllocInto implements Source.
+func (a *Allocator) AllocInto(dst *unsafe.Pointer, size uint64) error {
+	word, err := a.offset(unsafe.Pointer(dst))
+	if err == nil {
+		err = a.allocInto(word, size)
+	}
+	return allocError(size, err)
+}
+
+// Free implements Source.
+func (a *Allocator) Free(p unsafe.Pointer) error {
+	if p == nil {
+		return nil
+	}
+	off, ok := a.memory.Offset(p)
+	if !ok {
+		return freeError(fmt.Errorf("%#x: %w", uintptr(p), ErrNotAllocated))
+	}
+	return freeError(a.free(off))
+}
+
+// FreeFrom implements Source.
+func (a *Allocator) FreeFrom(src *unsafe.Pointer) error {
+	word, err := a.offset(unsafe.Pointer(src))
+	if err == nil {
+		err = a.freeFrom(word)
+	}
+	return freeError(err)
+}
+
+// UsableSize implements Source.
+func (a *Allocator) UsableSize(p unsafe.Pointer) (uint64, error) {
+	off, err := a.offset(p)
+	if err != nil {
+		return 0, fmt.Errorf("size of %#x: %w", uintptr(p), ErrNotAllocated)
+	}
+	return a.usableSize(off)
+}
+
+// Contains reports whether the n bytes at p lie in the data of the heap. It is how a reader checks a
+// raw pointer from a peer that it does not trust before it follows it.
+func (a *Allocator) Contains(p unsafe.Pointer, n uint64) bool {
+	off, ok := a.memory.Offset(p)
+	return ok && off >= a.first<<layout.GranuleShift && a.memory.Contains(off, n)
+}
+
+func (a *Allocator) offset(p unsafe.Pointer) (uint64, error) {
+	off, ok := a.memory.Offset(p)
+	if !ok {
+		return 0, fmt.Errorf("%#x: %w", uintptr(p), ErrNotInHeap)
+	}
+	return off, nil
+}
+
+func allocZeroed(s Source, size uint64) (unsafe.Pointer, error) {
+	p, err := s.Alloc(size)
+	if err == nil {
+		clear(unsafe.Slice((*byte)(p), size))
+	}
+	return p, err
+}
+
+func allocError(size uint64, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("allocate %d bytes: %w", size, err)
+}
+
+func freeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("free %w", err)
+}

@@ -1,0 +1,154 @@
+package alloc
+
+import (
+	"fmt"
+	"pgregory.net/rapid"
+	"sync"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
+)
+
+// goRegion is a heap in Go memory: what several allocators, each with a peer of its own, share as
+// processes share a mapping. The race detector sees every access to it.
+type goRegion struct {
+	memory   mem.Memory
+	geometry layout.Geometry
+
+	mu        sync.Mutex
+	committed map[uint64]bool
+	limit     int // granules that the "file system" has
+	alive     map[heap.PeerID]bool
+}
+
+func newGoRegion(t rapid.TB, size uint64) *goRegion {
+	t.Helper()
+	g, err := layout.NewGeometry(size, 16, 64, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &goRegion{
+		memory: mem.Over(make([]byte, size)), geometry: g, limit: int(g.Granules()),
+		committed: make(map[uint64]bool), alive: make(map[heap.PeerID]bool),
+	}
+}
+
+// member is one peer's view of a goRegion.
+type member struct {
+	*goRegion
+	id heap.PeerID
+}
+
+// join returns an allocator of a new peer.
+func (r *goRegion) join(t rapid.TB) (*Allocator, *member) {
+	t.Helper()
+	r.mu.Lock()
+	m := &member{goRegion: r, id: heap.MakePeerID(uint16(len(r.alive)%64), uint32(len(r.alive)/64+1))}
+	r.alive[m.id] = true
+	r.mu.Unlock()
+	a, err := open(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, m
+}
+
+// die makes the peer dead without returning anything.
+func (m *member) die() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.alive[m.id] = false
+}
+
+func (r *goRegion) Memory() mem.Memory        { return r.memory }
+func (r *goRegion) Geometry() layout.Geometry { return r.geometry }
+func (m *member) Peer() heap.PeerID           { return m.id }
+
+func (r *goRegion) Alive(id heap.PeerID) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alive[id], nil
+}
+
+func (r *goRegion) Commit(off, n uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.memory.Contains(off, n) || n == 0 {
+		return fmt.Errorf("commit %d bytes at %d: %w", n, off, heap.ErrOffset)
+	}
+	for g := off >> layout.GranuleShift; g <= (off+n-1)>>layout.GranuleShift; g++ {
+		if len(r.committed) >= r.limit && !r.committed[g] {
+			return ErrNoSpace
+		}
+		r.committed[g] = true
+	}
+	return nil
+}
+
+func (r *goRegion) Decommit(off, n uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for g := off >> layout.GranuleShift; g < (off+n)>>layout.GranuleShift; g++ {
+		delete(r.committed, g)
+	}
+	clear(r.memory.Bytes(off, n))
+	return nil
+}
+
+func (r *goRegion) IsCommitted(off uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.committed[off>>layout.GranuleShift]
+}
+
+func (r *goRegion) Committed() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return uint64(len(r.committed)) << layout.GranuleShift
+}
+
+// mustCheck fails the test when the heap is damaged.
+func mustCheck(t rapid.TB, a *Allocator) {
+	t.Helper()
+	if err := a.Check().Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustCount fails the test when the number of blocks in use is not live.
+func mustCount(t rapid.TB, a *Allocator, live uint64) {
+	t.Helper()
+	s, err := a.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Live != live {
+		t.Fatalf("%d blocks are in use, want %d", s.Live, live)
+	}
+}
+
+func mustCache(t rapid.TB, a *Allocator) *Cache {
+	t.Helper()
+	c, err := a.NewCache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func mustAlloc(t rapid.TB, c *Cache, size uint64) uint64 {
+	t.Helper()
+	off, err := c.alloc(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return off
+}
+
+func mustFree(t rapid.TB, c *Cache, off uint64) {
+	t.Helper()
+	if err := c.free(off); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,247 @@
+package alloc
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+
+	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// frontier returns the number of granules whose tables may be touched.
+func (a *Allocator) frontier() uint64 { return min(a.super.Frontier.Load(), a.limit) }
+
+// extend commits the tables of the next chunk and moves the frontier behind it. Killed in between, the
+// next one commits what is committed already.
+func (a *Allocator) extend(frontier uint64) error {
+	if frontier >= a.limit {
+		return fmt.Errorf("%w: all %d granules are in use", ErrNoSpace, a.limit-a.first)
+	}
+	from := max(frontier, a.first-a.first%layout.ChunkGranules) // granules of tables have no state
+	next := min(from-from%layout.ChunkGranules+layout.ChunkGranules, a.limit)
+	chunk := from / layout.ChunkGranules
+	for _, table := range []struct{ off, n uint64 }{
+		{a.tables.States + from*8, (next - from) * 8},
+		{a.tables.Busy + chunk*layout.ChunkGranules/8, layout.ChunkGranules / 8},
+		{a.tables.Hints + chunk*layout.ChunkHintSize, layout.ChunkHintSize},
+		{a.tables.Slabs + from*layout.SlabSize, (next - from) * layout.SlabSize},
+	} {
+		if err := a.region.Commit(table.off, table.n); err != nil {
+			return err
+		}
+	}
+	crashpoint.Hit("alloc.extend.after-commit")
+	a.super.Frontier.CompareAndSwap(frontier, next)
+	return nil
+}
+
+// claimCommitted claims a run of n free granules and gives it storage.
+func (c *Cache) claimCommitted(n uint64) (head uint64, err error) {
+	if head, err = c.claimRun(n); err != nil {
+		return 0, err
+	}
+	if err := c.a.region.Commit(head<<layout.GranuleShift, n<<layout.GranuleShift); err != nil {
+		return 0, c.abandon(head, n, err)
+	}
+	return head, nil
+}
+
+// claimRun claims the lowest run of n free granules that it can get.
+func (c *Cache) claimRun(n uint64) (uint64, error) {
+	a := c.a
+	if n > a.limit-a.first {
+		return 0, fmt.Errorf("%w: %d granules of %d", ErrTooLarge, n, a.limit-a.first)
+	}
+	hint := a.super.SpanHint.Load()
+	from := max(uint64(uint32(hint)), a.first)
+	for searched := false; ; {
+		end := a.frontier()
+		if head, ok := c.claimBetween(from, end, n); ok {
+			a.moveSpanHint(hint, head, n)
+			return head, nil
+		}
+		if !searched && from > a.first {
+			from, searched = a.first, true
+			continue
+		}
+		if err := a.extend(end); err != nil {
+			return 0, err
+		}
+		from, searched = a.trailingFree(end), true
+	}
+}
+
+// trailingFree returns the begin of the run of free granules in front of end.
+func (a *Allocator) trailingFree(end uint64) uint64 {
+	for end > a.first && !a.isBusy(end-1) {
+		end--
+	}
+	return max(end, a.first)
+}
+
+// claimBetween tries the runs of n free granules in [from, end), lowest first.
+func (c *Cache) claimBetween(from, end, n uint64) (uint64, bool) {
+	for {
+		head, ok := c.a.findRun(from, end, n)
+		if !ok {
+			return 0, false
+		}
+		taken := c.tryClaim(head, n)
+		if taken == n {
+			return head, true
+		}
+		from = head + taken + 1 // somebody was quicker, or the hint is stale
+	}
+}
+
+// findRun returns the first n granules in [from, end) that the busy bitmap says are free.
+func (a *Allocator) findRun(from, end, n uint64) (uint64, bool) {
+	run := uint64(0)
+	for g := from; g < end; {
+		word := a.busy[g/64].Load() >> (g % 64)
+		if word&1 != 0 {
+			run = 0
+			g += min(uint64(bits.TrailingZeros64(^word)), 64-g%64)
+			continue
+		}
+		free := min(uint64(bits.TrailingZeros64(word)), 64-g%64, end-g)
+		if run+free >= n {
+			return g - run, true
+		}
+		run += free
+		g += free
+	}
+	return 0, false
+}
+
+func (a *Allocator) isBusy(g uint64) bool { return a.busy[g/64].Load()>>(g%64)&1 != 0 }
+
+// tryClaim claims [head, head+n), head first, and returns how many it got before it met one that was not
+// free; then it has given them back. The busy bits follow: a granule may be marked free and not be,
+// never the other way round.
+func (c *Cache) tryClaim(head, n uint64) uint64 {
+	a := c.a
+	claimed := layout.MakeState(layout.KindClaimed, 0, c.id, n)
+	if !a.states[head].CompareAndSwap(0, uint64(claimed)) {
+		return 0
+	}
+	crashpoint.Hit("alloc.claim.after-head")
+	for i := uint64(1); i < n; i++ {
+		if !a.states[head+i].CompareAndSwap(0, uint64(layout.MakeState(layout.KindTail, 0, 0, i))) {
+			a.freeTails(head, i)
+			a.states[head].Swap(0)
+			return i
+		}
+		crashpoint.Hit("alloc.claim.after-tail")
+	}
+	for i := range n {
+		a.busy[(head+i)/64].Or(1 << ((head + i) % 64))
+	}
+	crashpoint.Hit("alloc.claim.after-busy")
+	return n
+}
+
+// releaseRun frees a run whose head the caller has claimed: the tails, then the head. It may be called
+// again for a run of which a dead process freed only some tails.
+func (a *Allocator) releaseRun(head, n uint64) error {
+	claimed := layout.State(a.states[head].Load())
+	if claimed.Kind() != layout.KindClaimed || claimed.Run() != n || n == 0 || n > a.limit-head {
+		return a.corrupt(head<<layout.GranuleShift, "state %#x of a claimed run of %d granules", uint64(claimed), n)
+	}
+	a.freeTails(head, n)
+	crashpoint.Hit("alloc.release.after-tails")
+	a.clearBusy(head)
+	a.states[head].Swap(0)
+	crashpoint.Hit("alloc.release.after-head")
+	a.lowerSpanHint(head)
+	return nil
+}
+
+// freeTails frees the tails in [head+1, head+n) that still belong to the head, last first.
+func (a *Allocator) freeTails(head, n uint64) {
+	for i := n - 1; i >= 1; i-- {
+		tail := uint64(layout.MakeState(layout.KindTail, 0, 0, i))
+		if a.states[head+i].Load() != tail {
+			continue
+		}
+		a.clearBusy(head + i)
+		crashpoint.Hit("alloc.release.after-busy")
+		a.states[head+i].Swap(0)
+		crashpoint.Hit("alloc.release.after-tail")
+	}
+}
+
+func (a *Allocator) clearBusy(g uint64) { a.busy[g/64].And(^(uint64(1) << (g % 64))) }
+
+// moveSpanHint notes that there is nothing free in front of a granule that was just claimed, unless
+// something was freed since the hint was read. Only a search for a single granule proves that.
+func (a *Allocator) moveSpanHint(hint, head, n uint64) {
+	if n == 1 {
+		a.super.SpanHint.CompareAndSwap(hint, nextSpanHint(hint, head+1))
+	}
+}
+
+// lowerSpanHint makes searches begin at g or lower, and makes hints that were read before stale.
+func (a *Allocator) lowerSpanHint(g uint64) {
+	for range 100 {
+		hint := a.super.SpanHint.Load()
+		if a.super.SpanHint.CompareAndSwap(hint, nextSpanHint(hint, min(g, uint64(uint32(hint))))) {
+			return
+		}
+	}
+}
+
+// nextSpanHint packs a granule under a new version.
+func nextSpanHint(hint, g uint64) uint64 { return hint>>32<<32 + 1<<32 | g }
+
+// allocLarge takes a span for one block. Killed before the state is published, the run goes back.
+func (c *Cache) allocLarge(size uint64) (uint64, error) {
+	head, n, err := c.claimLarge(size)
+	if err != nil {
+		return 0, err
+	}
+	c.publishLarge(head, n)
+	return head << layout.GranuleShift, nil
+}
+
+func (c *Cache) claimLarge(size uint64) (head, n uint64, err error) {
+	if size > c.a.limit<<layout.GranuleShift {
+		return 0, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
+	}
+	n = (size + layout.GranuleSize - 1) >> layout.GranuleShift
+	head, err = c.claimCommitted(n)
+	if errors.Is(err, ErrNoSpace) && c.makeSpace() {
+		head, err = c.claimCommitted(n)
+	}
+	return head, n, err
+}
+
+func (c *Cache) publishLarge(head, n uint64) {
+	crashpoint.Hit("alloc.large.before-publish")
+	c.a.states[head].Swap(uint64(layout.MakeState(layout.KindLarge, 0, 0, n)))
+	crashpoint.Hit("alloc.large.after-publish")
+}
+
+// claimedLarge takes a large block away from its users: of several that free it at once one gets it.
+func (c *Cache) claimedLarge(head uint64, large layout.State) error {
+	claimed := layout.MakeState(layout.KindClaimed, 0, c.id, large.Run())
+	if !c.a.states[head].CompareAndSwap(uint64(large), uint64(claimed)) {
+		return fmt.Errorf("free %#x: %w", c.a.address(head<<layout.GranuleShift), ErrDoubleFree)
+	}
+	crashpoint.Hit("alloc.large.after-claim")
+	return nil
+}
+
+// decommitFrom is the number of granules from which on a freed span's storage goes back to the system
+// at once. Smaller ones are kept for the next slab until Trim.
+const decommitFrom = 16
+
+func (c *Cache) releaseLarge(head, n uint64) error {
+	if n >= decommitFrom {
+		if err := c.a.region.Decommit(head<<layout.GranuleShift, n<<layout.GranuleShift); err != nil {
+			return c.abandon(head, n, err)
+		}
+	}
+	return c.a.releaseRun(head, n)
+}

@@ -1,0 +1,73 @@
+package alloc
+
+import (
+	"structs"
+	"unsafe"
+)
+
+// String is text in the heap, to be kept in other things there: a raw pointer and a length. The zero
+// value is empty.
+type String struct {
+	_    structs.HostLayout
+	data *byte
+	size uint64
+}
+
+// MakeString copies v into the heap. The errors are Alloc's.
+func MakeString(s Source, v string) (String, error) {
+	if v == "" {
+		return String{}, nil
+	}
+	p, err := s.Alloc(uint64(len(v)))
+	if err != nil {
+		return String{}, err
+	}
+	copy(unsafe.Slice((*byte)(p), len(v)), v)
+	return String{data: (*byte)(p), size: uint64(len(v))}, nil
+}
+
+// MakeStringInto copies v into the heap and into *dst, which must lie there and be empty. Killed at
+// any point, the text is reachable from *dst or free; *dst is empty until it is complete, but Free frees
+// an incomplete one too. The errors are AllocInto's.
+func MakeStringInto(s Source, dst *String, v string) error {
+	if v == "" {
+		return nil
+	}
+	if err := s.AllocInto((*unsafe.Pointer)(unsafe.Pointer(&dst.data)), uint64(len(v))); err != nil {
+		return err
+	}
+	copy(unsafe.Slice(dst.data, len(v)), v)
+	dst.size = uint64(len(v))
+	return nil
+}
+
+// Len returns the number of bytes.
+func (x String) Len() int { return int(x.size) }
+
+// String returns the text in place, without copying it: it is valid until the text is freed or the
+// heap is closed. Use strings.Clone to keep it longer.
+func (x String) String() string {
+	if x.data == nil {
+		return ""
+	}
+	return unsafe.String(x.data, x.size)
+}
+
+// Free frees the text and leaves an empty String. The errors are Free's; for a String that lies in the
+// heap also FreeFrom's guarantee.
+func (x *String) Free(s Source) error {
+	x.size = 0
+	return freePointer(s, (*unsafe.Pointer)(unsafe.Pointer(&x.data)))
+}
+
+// freePointer frees exactly what *p leads to, when p lies in the heap, and simply otherwise.
+func freePointer(s Source, p *unsafe.Pointer) error {
+	if s.allocator().Contains(unsafe.Pointer(p), 8) {
+		return s.FreeFrom(p)
+	}
+	err := s.Free(*p)
+	if err == nil {
+		*p = nil
+	}
+	return err
+}

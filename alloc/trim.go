@@ -1,0 +1,42 @@
+package alloc
+
+import "github.com/shmheap/shmheap/internal/layout"
+
+// Trim gives the storage of free granules back to the system and returns how many bytes those were. It
+// claims them for the moment that takes; peers that want them meanwhile take others. The errors are
+// NewCache's, and those of the system.
+func (a *Allocator) Trim() (bytes uint64, err error) {
+	c, err := a.NewCache()
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	for g := a.first; g < a.frontier(); g++ {
+		n, err := c.trimFrom(g)
+		if err != nil {
+			return bytes, err
+		}
+		bytes += n << layout.GranuleShift
+		g += n
+	}
+	return bytes, nil
+}
+
+// trimLimit bounds how many granules are kept from others at a time.
+const trimLimit = 256
+
+// trimFrom gives back the run of free committed granules at g and returns its length.
+func (c *Cache) trimFrom(g uint64) (uint64, error) {
+	a := c.a
+	n := uint64(0)
+	for n < trimLimit && g+n < a.frontier() && a.states[g+n].Load() == 0 && a.region.IsCommitted((g+n)<<layout.GranuleShift) {
+		n++
+	}
+	if n == 0 || c.tryClaim(g, n) != n {
+		return 0, nil
+	}
+	if err := a.region.Decommit(g<<layout.GranuleShift, n<<layout.GranuleShift); err != nil {
+		return 0, c.abandon(g, n, err)
+	}
+	return n, a.releaseRun(g, n)
+}

@@ -1,0 +1,126 @@
+package alloc
+
+import (
+	"fmt"
+	"hash/fnv"
+	"reflect"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/shmheap/shmheap/heap"
+)
+
+// typeInfo is what is known of a type that may be stored.
+type typeInfo struct {
+	fingerprint heap.Fingerprint
+	name        string
+	err         error
+}
+
+// types remembers the verdicts, by reflect.Type.
+var types sync.Map
+
+func typeOf[T any]() (*typeInfo, error) {
+	t := reflect.TypeFor[T]()
+	v, ok := types.Load(t)
+	if !ok {
+		v, _ = types.LoadOrStore(t, inspect(t))
+	}
+	info := v.(*typeInfo)
+	return info, info.err
+}
+
+func sizeOf[T any]() (uint64, error) {
+	var zero T
+	_, err := typeOf[T]()
+	return uint64(unsafe.Sizeof(zero)), err
+}
+
+func inspect(t reflect.Type) *typeInfo {
+	d := describer{seen: make(map[reflect.Type]int)}
+	err := d.describe(t.String(), t)
+	h := fnv.New64a()
+	h.Write([]byte(d.text.String()))
+	return &typeInfo{fingerprint: heap.Fingerprint(h.Sum64()), name: t.String(), err: err}
+}
+
+// describer writes a type's structure as text: kinds, sizes, offsets and field names, but no names of
+// types or packages, so that two programs with their own copy of a declaration agree. A type met
+// again is written as its number, which ends recursion.
+type describer struct {
+	text strings.Builder
+	seen map[reflect.Type]int
+}
+
+func (d *describer) describe(path string, t reflect.Type) error {
+	if n, again := d.seen[t]; again {
+		fmt.Fprintf(&d.text, "#%d", n)
+		return nil
+	}
+	d.seen[t] = len(d.seen)
+	if t.PkgPath() == "sync" {
+		return fmt.Errorf("%w: %s is a %s, which waits for goroutines of one process only", ErrType, path, t)
+	}
+	switch k := t.Kind(); k {
+	case reflect.Struct:
+		return d.describeStruct(path, t)
+	case reflect.Array:
+		fmt.Fprintf(&d.text, "[%d]", t.Len())
+		return d.describe(path+"[]", t.Elem())
+	case reflect.Pointer:
+		d.text.WriteByte('*')
+		return d.describe("*"+path, t.Elem())
+	case reflect.String, reflect.Slice, reflect.Map, reflect.Chan, reflect.Func, reflect.Interface:
+		return fmt.Errorf("%w: %s is a %s, which Go's garbage collector owns", ErrType, path, k)
+	default:
+		fmt.Fprintf(&d.text, "%s%d", k, t.Size())
+		return nil
+	}
+}
+
+func (d *describer) describeStruct(path string, t reflect.Type) error {
+	d.text.WriteByte('{')
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Type.Size() == 0 && f.Type.Kind() != reflect.Array {
+			continue // markers such as structs.HostLayout
+		}
+		fmt.Fprintf(&d.text, "%d %s ", f.Offset, f.Name)
+		if err := d.describe(path+"."+f.Name, f.Type); err != nil {
+			return err
+		}
+		d.text.WriteByte(';')
+	}
+	d.text.WriteByte('}')
+	return nil
+}
+
+func makeRoot[T any](a *Allocator, name string, p *T) (heap.Root, *typeInfo, error) {
+	kind, err := typeOf[T]()
+	if err != nil {
+		return heap.Root{}, nil, err
+	}
+	r := heap.Root{Name: name, Type: kind.fingerprint, TypeName: kind.name}
+	if p != nil {
+		if r.Offset, err = a.offset(unsafe.Pointer(p)); err != nil {
+			return heap.Root{}, nil, err
+		}
+	}
+	return r, kind, nil
+}
+
+func rootPointer[T any](a *Allocator, r heap.Root, kind *typeInfo) (*T, error) {
+	var zero T
+	switch {
+	case r.Type != kind.fingerprint:
+		return nil, fmt.Errorf("%w: %q is a %s, not a %s", heap.ErrRootType, r.Name, r.TypeName, kind.name)
+	case r.Offset == 0:
+		return nil, nil
+	}
+	p := a.memory.Pointer(r.Offset)
+	if !a.Contains(p, uint64(unsafe.Sizeof(zero))) || r.Offset%uint64(unsafe.Alignof(zero)) != 0 {
+		return nil, a.corrupt(r.Offset, "root %q is no place for a %s", r.Name, kind.name)
+	}
+	return (*T)(p), nil
+}

@@ -18,8 +18,12 @@ type Cache struct {
 	id     uint16
 	record *layout.Cache
 	closed bool
+	owner  uint32 // id while the cache is open, and no id any more when it is closed
 	bins   [layout.NumClasses]bin
 }
+
+// noOwner is no cache's id.
+const noOwner = ^uint32(0)
 
 // bin is what a cache has of one size class. Only the words behind word live in the heap: the rest is
 // found again by looking, or by whoever adopts the slabs.
@@ -75,7 +79,7 @@ func (a *Allocator) takeRecord() (*Cache, error) {
 		record := &a.caches[id]
 		if record.Owner.Load() == 0 && record.Owner.CompareAndSwap(0, own) {
 			crashpoint.Hit("alloc.cache.after-owner")
-			return &Cache{a: a, id: uint16(id), record: record}, nil
+			return &Cache{a: a, id: uint16(id), owner: uint32(id), record: record}, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: all %d are taken", ErrTooManyCaches, len(a.caches)-1)
@@ -199,6 +203,41 @@ func (b *block) isFree() bool { return (b.local.Load()|b.remote.Load())&b.bit !=
 
 // free frees the block that begins at off.
 func (c *Cache) free(off uint64) error {
+	if c.freeOwn(off) {
+		return nil
+	}
+	return c.freeAny(off)
+}
+
+// freeOwn frees a block in the first granule of a slab of this cache, and reports whether it did. It is
+// the short way of freeAny, for what is freed most.
+func (c *Cache) freeOwn(off uint64) bool {
+	a, g := c.a, off>>layout.GranuleShift
+	if g < a.first || g >= a.super.Frontier.Load() || g >= a.limit {
+		return false
+	}
+	s := layout.State(a.states[g].Load())
+	if s.Kind() != layout.KindSlab || uint32(s.Cache()) != c.owner || s.Class() >= layout.NumClasses {
+		return false
+	}
+	class := &layout.Classes[s.Class()]
+	rel := off & (layout.GranuleSize - 1)
+	i := rel * uint64(class.Recip) >> 32
+	if i*uint64(class.Size) != rel || i >= uint64(class.Blocks) {
+		return false
+	}
+	p := &a.bitmap[s.Class()]
+	at, bit := g*p.stride+i/64*8, uint64(1)<<(i%64)
+	local := a.memory.Word(p.local + at)
+	w := local.Peek()
+	if (w|a.memory.Word(p.remote+at).Load())&bit != 0 {
+		return false
+	}
+	local.Set(w | bit)
+	return true
+}
+
+func (c *Cache) freeAny(off uint64) error {
 	b, err := c.a.locate(off)
 	switch {
 	case err != nil:
@@ -258,7 +297,7 @@ func (c *Cache) Close() error {
 }
 
 func (c *Cache) release() error {
-	c.closed = true
+	c.closed, c.owner = true, noOwner
 	var first error
 	for class := range c.bins {
 		if err := c.releaseBin(class); err != nil && first == nil {

@@ -1,0 +1,95 @@
+package alloc_test
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+)
+
+// Example stores a list of raw pointers under a root, as one process would, and walks it from the root,
+// as any other process would.
+func Example() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	h, err := heap.Create("list", &heap.Options{Dir: filepath.Join(dir, "heaps"), Size: 16 << 20})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer h.Close()
+	a, err := alloc.Open(h)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	type Node struct {
+		Next *Node
+		Text alloc.String
+	}
+	var head *Node
+	for _, text := range []string{"heap", "one", "address,", "one"} {
+		n, err := alloc.New[Node](a)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if n.Text, err = alloc.MakeString(a, text); err != nil {
+			log.Fatal(err)
+		}
+		n.Next, head = head, n
+	}
+	if err := alloc.StoreRoot(a, "head", head); err != nil {
+		log.Fatal(err)
+	}
+
+	first, err := alloc.LoadRoot[Node](a, "head")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for n := first; n != nil; n = n.Next {
+		fmt.Println(n.Text.String())
+	}
+	// Output:
+	// one
+	// address,
+	// one
+	// heap
+}
+
+// ExampleCache allocates from a cache of its own and frees elsewhere.
+func ExampleCache() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	h, err := heap.Create("cache", &heap.Options{Dir: filepath.Join(dir, "heaps"), Size: 16 << 20})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer h.Close()
+	a, err := alloc.Open(h)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := a.NewCache() // for this goroutine alone
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	p, err := c.Alloc(100)
+	if err != nil {
+		log.Fatal(err)
+	}
+	size, err := c.UsableSize(p)
+	fmt.Println(size, err)
+	fmt.Println(a.Free(p)) // by anyone, in any process
+	// Output:
+	// 112 <nil>
+	// <nil>
+}

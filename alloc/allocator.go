@@ -20,6 +20,7 @@ type region interface {
 	Committed() uint64
 	Peer() heap.PeerID
 	Alive(heap.PeerID) (bool, error)
+	ReleaseDead() error
 }
 
 // Allocator allocates in one heap on behalf of this process. Its methods may be called by any number
@@ -43,6 +44,8 @@ type Allocator struct {
 	open   map[*Cache]struct{} // caches that Close has to close
 	closed bool
 	shards shards
+
+	recovered Recovered // under mu
 }
 
 // Open makes an allocator for an open heap, after recovering what dead peers have left. Heap.Close
@@ -74,7 +77,7 @@ func open(r region) (*Allocator, error) {
 		a.bitmap[class] = placeBitmap(&g, class)
 	}
 	a.shards.init(a)
-	_, err := a.Recover()
+	_, _, err := a.recoverOnce()
 	return a, err
 }
 

@@ -112,6 +112,9 @@ func (c *Cache) freeFrom(at uint64) error {
 	case b.local != nil && b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
+	if b.local != nil && b.state.Cache() == 0 {
+		c.adoptSlabOf(&b)
+	}
 	c.setIntent(off, layout.IntentFree, at)
 	crashpoint.Hit("alloc.from.after-intent")
 	w.StoreRelease(0)
@@ -123,6 +126,14 @@ func (c *Cache) freeFrom(at uint64) error {
 	crashpoint.Hit("alloc.from.after-free")
 	c.clearIntent()
 	return err
+}
+
+// adoptSlabOf tries to make a slab of nobody this cache's, so that a free into it can be exact.
+func (c *Cache) adoptSlabOf(b *block) {
+	if s, ok := c.tryAdopt(b.state.Class(), b.head); ok {
+		c.bins[s.class].queue.push(s.head)
+		b.state = c.ownState(s.class)
+	}
 }
 
 func (c *Cache) freeLargeFrom(b *block) error {

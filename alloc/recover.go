@@ -2,7 +2,9 @@ package alloc
 
 import (
 	"fmt"
+	"time"
 
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
 )
@@ -16,18 +18,57 @@ type Recovered struct {
 	Spans  int // spans that were being made or taken apart, now free
 }
 
+func (r *Recovered) add(o Recovered) {
+	r.Peers, r.Caches, r.Slabs = r.Peers+o.Peers, r.Caches+o.Caches, r.Slabs+o.Slabs
+	r.Blocks, r.Spans = r.Blocks+o.Blocks, r.Spans+o.Spans
+}
+
+// recoverPatience is how long Recover waits for another process that is recovering. That takes it
+// microseconds, so a longer wait means that it was stopped.
+const recoverPatience = 5 * time.Second
+
 // Recover returns what dead peers hold: the caches whose peer is gone are taken over one by one by a
 // CompareAndSwap of their owner, what they had under way is settled, their slabs become nobody's and
 // their claimed spans free. Blocks that they allocated stay. Live peers go on meanwhile; none waits.
+// When Recover returns without an error, all that was dead when it was called is settled: the words of
+// dead peers' exact operations may be acted on.
 //
-// Any number of processes may recover at once: each dead cache is one's. A process that dies in here
-// leaves caches whose owner is a dead peer again, and every step may be repeated.
-//
-// It returns ErrCorrupt for damaged records, having recovered the others.
+// Any number of processes may recover at once: each dead cache is one's, and the others wait for it.
+// Recover returns heap.ErrBusy when it had to wait for seconds, because the one that took a cache is
+// stopped: call it again later. A process that dies in here leaves caches whose owner is a dead peer
+// again, and every step may be repeated. It returns ErrCorrupt for damaged records, having recovered
+// the others.
 func (a *Allocator) Recover() (Recovered, error) {
-	dead, done, err := a.takeDead()
+	var done Recovered
+	deadline := time.Now().Add(recoverPatience)
+	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+		r, pending, err := a.recoverOnce()
+		done.add(r)
+		if err == nil && pending && time.Now().After(deadline) {
+			err = fmt.Errorf("%w: another process is recovering since %v", heap.ErrBusy, recoverPatience)
+		}
+		if err == nil && !pending {
+			err = a.region.ReleaseDead()
+		}
+		if err != nil || !pending {
+			return done, err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// Recovered returns what this allocator has recovered since it was opened, then included.
+func (a *Allocator) Recovered() Recovered {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.recovered
+}
+
+// recoverOnce recovers what is dead and nobody else's, and reports whether others are recovering.
+func (a *Allocator) recoverOnce() (done Recovered, pending bool, err error) {
+	dead, done, pending, err := a.takeDead()
 	if len(dead) == 0 {
-		return done, err
+		return done, pending, err
 	}
 	for id := range dead {
 		a.settle(id)
@@ -42,11 +83,15 @@ func (a *Allocator) Recover() (Recovered, error) {
 		crashpoint.Hit("alloc.recover.before-free")
 		a.caches[id].Owner.StoreRelease(0)
 	}
-	return done, err
+	a.mu.Lock()
+	a.recovered.add(done)
+	a.mu.Unlock()
+	return done, pending, err
 }
 
-// takeDead makes this peer the owner of all caches whose peer is dead.
-func (a *Allocator) takeDead() (dead map[uint16]bool, done Recovered, err error) {
+// takeDead makes this peer the owner of all caches whose peer is dead. Pending means that somebody
+// alive, perhaps another goroutine, has taken some before.
+func (a *Allocator) takeDead() (dead map[uint16]bool, done Recovered, pending bool, err error) {
 	dead = make(map[uint16]bool)
 	peers := make(map[uint64]bool)
 	mine := cacheOwner(layout.CacheRecovering, a.region.Peer())
@@ -57,6 +102,9 @@ func (a *Allocator) takeDead() (dead map[uint16]bool, done Recovered, err error)
 			err = a.corrupt(a.tables.Caches+uint64(id)*layout.CacheSize, "%v", e)
 			continue
 		}
+		if !gone && owner&cacheStateMask == layout.CacheRecovering {
+			pending = true
+		}
 		if gone && a.caches[id].Owner.CompareAndSwap(owner, mine) {
 			crashpoint.Hit("alloc.recover.after-take")
 			dead[uint16(id)] = true
@@ -64,7 +112,7 @@ func (a *Allocator) takeDead() (dead map[uint16]bool, done Recovered, err error)
 		}
 	}
 	done.Caches, done.Peers = len(dead), len(peers)
-	return dead, done, err
+	return dead, done, pending, err
 }
 
 // hasRecord reports whether the record was ever used: records are committed in their order.
@@ -72,12 +120,15 @@ func (a *Allocator) hasRecord(id int) bool {
 	return a.region.IsCommitted(a.tables.Caches + uint64(id)*layout.CacheSize)
 }
 
+// cacheStateMask is the part of a cache's owner word that is not the peer.
+const cacheStateMask = 1<<layout.CacheSlotShift - 1
+
 func (a *Allocator) isDead(owner uint64) (bool, error) {
 	if owner == 0 {
 		return false, nil
 	}
 	p := ownerPeer(owner)
-	kind := owner & (1<<layout.CacheSlotShift - 1)
+	kind := owner & cacheStateMask
 	if kind > layout.CacheRecovering || cacheOwner(kind, p) != owner || p.Generation() == 0 {
 		return false, fmt.Errorf("owner %#x of a cache", owner)
 	}

@@ -148,7 +148,7 @@ func (c *Cache) adoptWithFree(class int) (slab, bool) {
 // reports whether another attempt to claim is worthwhile.
 func (c *Cache) makeSpace() bool {
 	dropped := c.dropEmpties()
-	recovered, err := c.a.Recover()
+	recovered, _, err := c.a.recoverOnce()
 	return dropped > 0 || err == nil && recovered.Caches > 0
 }
 

@@ -71,6 +71,8 @@ func (r *goRegion) Alive(id heap.PeerID) (bool, error) {
 	return r.alive[id], nil
 }
 
+func (r *goRegion) ReleaseDead() error { return nil }
+
 func (r *goRegion) Commit(off, n uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -114,6 +114,40 @@ func (h *Heap) detach() {
 	crashpoint.Hit("heap.detach.after-state")
 }
 
+// ReleaseDead frees the slots of dead peers, so that they are no longer listed. Package alloc calls it
+// when it has recovered what they held; an id stays dead for ever, whether its slot is free or not.
+func (h *Heap) ReleaseDead() error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.leave()
+	for slot := range h.peers {
+		state := &h.peers[slot].State
+		if slot == int(h.peer.Slot()) || !isAttached(state.Load()) {
+			continue
+		}
+		if err := h.releaseSlot(lockPeers+int64(slot), state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// releaseSlot frees a slot if nobody holds its lock. The state is read again under the lock: a new peer
+// may have come and gone.
+func (h *Heap) releaseSlot(lock int64, state *mem.Word) error {
+	h.slots.Lock() // one description does not exclude itself
+	defer h.slots.Unlock()
+	dead, err := sys.TryLock(h.file, lock)
+	if err != nil || !dead {
+		return err
+	}
+	if s := state.Load(); isAttached(s) {
+		state.StoreRelease(s &^ (1<<layout.PeerStateBits - 1))
+	}
+	return sys.Unlock(h.file, lock)
+}
+
 func isAttached(state uint64) bool { return state&(1<<layout.PeerStateBits-1) == layout.PeerAttached }
 
 // Peers returns the attached processes, and those that died without another taking their slot.

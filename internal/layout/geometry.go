@@ -26,7 +26,7 @@ func NewGeometry(size uint64, roots, peers, caches uint32) (Geometry, error) {
 	g := Geometry{Size: size, MaxRoots: roots, MaxPeers: peers, MaxCaches: caches}
 	switch {
 	case size < MinSize || size > MaxSize || size%GranuleSize != 0:
-		return g, fmt.Errorf("size of %d bytes is not a multiple of %d between %d and %d", size, GranuleSize, uint64(MinSize), uint64(MaxSize))
+		return g, fmt.Errorf("size of %d bytes: want a multiple of %d from %d to %d", size, GranuleSize, uint64(MinSize), uint64(MaxSize))
 	case roots == 0 || roots > 1<<16:
 		return g, fmt.Errorf("%d roots, want 1 to %d", roots, 1<<16)
 	case peers == 0 || peers > MaxPeers:

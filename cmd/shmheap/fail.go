@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/demo"
+	"github.com/shmheap/shmheap/probe"
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitDamaged = 3
+)
+
+// hints say what to do about an error. The first that matches is printed, with
+// the argument of the command for NAME.
+var hints = []struct {
+	err  error
+	hint string
+}{
+	{probe.ErrTaken, "something else in this process lies where the heap must be mapped; run again (addresses are random), or make the heap elsewhere with: shmheap init OTHER --base ADDR"},
+	{probe.ErrBeyond, "this kernel or CPU has fewer address bits than the heap's base needs; make it elsewhere with: shmheap init OTHER --base ADDR"},
+	{probe.ErrAddressLimit, "the address space of this process is limited; raise it with: ulimit -v unlimited"},
+	{probe.ErrMapCount, "this process has too many mappings; raise the sysctl vm.max_map_count"},
+	{probe.ErrNoWindow, "no address range is known to be free here; choose one with --base"},
+	{heap.ErrNotExist, "list heaps with: shmheap ls"},
+	{heap.ErrExist, "choose another name, or remove the heap with: shmheap rm NAME"},
+	{heap.ErrInUse, "see who is attached with: shmheap info NAME; remove it all the same with --force: they keep their mapping, and nobody else can join"},
+	{heap.ErrNoSpace, "the file system of the heap is full; free some of it, remove a heap with: shmheap rm NAME, or keep heaps on a larger one with --dir"},
+	{heap.ErrInsecure, "a private directory and its heaps must be yours alone: chmod 700 the directory, chmod 600 the files"},
+	{heap.ErrPermission, "run as the user that owns the heap, or choose another directory with --dir"},
+	{heap.ErrVersion, "use the release of shmheap that made the heap, or make it again"},
+	{heap.ErrNotReady, "whoever was creating the heap has not finished, or was killed; remove it with: shmheap rm NAME"},
+	{heap.ErrTooManyPeers, "clear away dead peers with: shmheap recover NAME, or make the heap with a larger --max-peers"},
+	{alloc.ErrTooManyCaches, "clear away the caches of dead peers with: shmheap recover NAME"},
+	{heap.ErrBusy, "another process is in the middle of a change; try again"},
+	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
+	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},
+	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
+	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},
+}
+
+// fail reports err and returns the exit status for it.
+func (a *app) fail(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return 0
+	}
+	if _, reported := errors.AsType[*reportedError](err); reported {
+		return a.status(err)
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.err, "shmheap: interrupted")
+		return a.status(err)
+	}
+	fmt.Fprintf(a.err, "shmheap: %v\n", err)
+	a.hint(cmd, err)
+	return a.status(err)
+}
+
+// reportedError is an error that the output of a command has told already.
+type reportedError struct{ error }
+
+func (e *reportedError) Unwrap() error { return e.error }
+
+// status returns the exit status for an error.
+func (a *app) status(err error) int {
+	switch {
+	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers):
+		return exitUsage
+	case errors.Is(err, heap.ErrCorrupt):
+		return exitDamaged
+	}
+	return exitFailed
+}
+
+// hint says what to do about an error, if that is known.
+func (a *app) hint(cmd *cobra.Command, err error) {
+	for _, h := range hints {
+		if errors.Is(err, h.err) {
+			if h.err == heap.ErrCorrupt && cmd.Name() == "check" {
+				return
+			}
+			fmt.Fprintf(a.err, "hint: %s\n", a.personal(h.hint))
+			return
+		}
+	}
+	if !a.ready {
+		fmt.Fprintf(a.err, "hint: %s --help\n", cmd.CommandPath())
+	}
+}
+
+// personal puts the argument of the command into a hint.
+func (a *app) personal(hint string) string {
+	if len(a.args) == 0 {
+		return hint
+	}
+	return strings.ReplaceAll(hint, "NAME", a.args[0])
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+	"github.com/spf13/cobra"
+)
+
+const initLong = `Make a heap.
+
+The size is the most that the heap can ever hold. It is address space, not
+memory: memory is taken as it is needed, so be generous. 64k is 64,000 bytes,
+64KiB is 65,536.
+
+The base is the address at which every process will see the heap. Without
+--base, one is chosen that hardly any program ever uses.`
+
+const initExample = `  shmheap init orders --size 4GiB
+  shmheap init orders --size 64GiB --path /var/lib/orders/orders.heap
+  shmheap init ./here.heap --size 512MB
+  shmheap init orders --base 0x5500_0000_0000`
+
+// initFlags are the flags of init.
+type initFlags struct {
+	size  sizeValue
+	base  addressValue
+	path  string
+	peers uint32
+}
+
+func (a *app) initCommand() *cobra.Command {
+	f := initFlags{size: heap.DefaultSize}
+	cmd := &cobra.Command{
+		Use:     "init NAME",
+		Short:   "Make a heap",
+		Long:    initLong,
+		Example: initExample,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.init(args[0], &f)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := cmd.Flags()
+	flags.Var(&f.size, "size", "the most that the heap can hold, such as 512MB or 4GiB")
+	flags.Var(&f.base, "base", "the address of the heap in every process, such as 0x5500_0000_0000")
+	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
+	flags.Uint32Var(&f.peers, "max-peers", 0, "how many processes can be attached at once (default 1024)")
+	cmd.MarkFlagFilename("path")
+	return cmd
+}
+
+// init makes a heap and leaves it.
+func (a *app) init(name string, f *initFlags) error {
+	opts := a.options()
+	opts.Size, opts.Base, opts.Path, opts.MaxPeers = uint64(f.size), uint64(f.base), f.path, f.peers
+	if strings.ContainsRune(name, filepath.Separator) {
+		if f.path != "" {
+			return fmt.Errorf("%w: %q is a path, and so is --path %q", heap.ErrName, name, f.path)
+		}
+		opts.Path = name
+		name = strings.TrimSuffix(filepath.Base(name), ".heap")
+	}
+	h, err := heap.Create(name, opts)
+	if err != nil {
+		return err
+	}
+	info, err := makeReady(h)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(newHeapJSON(info))
+	}
+	a.printf("made %s: %s at %s\nfile %s\n", info.Name, size(info.Size), hex(info.Base), info.Path)
+	return nil
+}
+
+// makeReady opens the allocator once, so that the first user does not find
+// out that it cannot be, and closes the heap.
+func makeReady(h *heap.Heap) (heap.Info, error) {
+	defer h.Close()
+	a, err := alloc.Open(h)
+	if err != nil {
+		return heap.Info{}, err
+	}
+	if err := a.Close(); err != nil {
+		return heap.Info{}, err
+	}
+	info, err := h.Info()
+	info.Peers = 0 // without this process
+	return info, err
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/spf13/cobra"
+)
+
+const rootLong = `shmheap looks after shared heaps: regions of memory that lie at the same
+address in every process that opens them, so that processes can share plain
+pointers.
+
+Each heap is a file in a private directory: --dir, or else $SHMHEAP_DIR, or
+else /dev/shm/shmheap-UID on Linux and the user's cache directory on macOS.
+Wherever a command wants a NAME, a word with a / in it is the path of a heap
+that lies elsewhere.
+
+Exit status: 0 fine, 1 failed, 2 wrong usage, 3 the heap is damaged.`
+
+const rootExample = `  shmheap demo                      see it work, on the sources of Go
+  shmheap init orders --size 4GiB   make a heap
+  shmheap ls                        list the heaps
+  shmheap info orders               who is attached, what is in it
+  shmheap check orders              is it consistent?
+  shmheap rm orders                 remove it`
+
+// app is what the subcommands share.
+type app struct {
+	out, err io.Writer
+	json     bool
+	dir      string
+	ready    bool     // the command line is understood: errors from here on are no usage errors
+	args     []string // of the subcommand; set with ready
+}
+
+// run is the whole program: it returns the exit status.
+func run(args []string, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{out: out, err: errOut}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.fail(cmd, err)
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "shmheap",
+		Short:         "Shared heaps at one address in every process",
+		Long:          rootLong,
+		Example:       rootExample,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(_ *cobra.Command, args []string) {
+			a.ready, a.args = true, args
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", false, "print JSON")
+	flags.StringVar(&a.dir, "dir", "", "private `directory` of the heaps")
+	root.MarkPersistentFlagDirname("dir")
+	root.AddCommand(
+		a.initCommand(), a.lsCommand(), a.infoCommand(), a.checkCommand(),
+		a.recoverCommand(), a.rmCommand(), a.demoCommand(),
+	)
+	return root
+}
+
+// options returns the options that the persistent flags stand for.
+func (a *app) options() *heap.Options {
+	return &heap.Options{Dir: a.dir}
+}
+
+// oneName is for commands with the argument NAME: it completes the names of
+// the heaps that exist.
+func (a *app) oneName(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		infos, err := heap.List(a.options())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		names := []string{}
+		for _, info := range infos {
+			names = append(names, info.Name)
+		}
+		return names, cobra.ShellCompDirectiveDefault // a path is as good
+	}
+	return cmd
+}

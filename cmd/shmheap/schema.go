@@ -1,0 +1,110 @@
+package main
+
+import (
+	"time"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+)
+
+// The types in this file are what --json prints. Their names are stable.
+
+// heapJSON is a heap as "ls" and "init" print it.
+type heapJSON struct {
+	Name       string    `json:"name"`
+	Path       string    `json:"path"`
+	ID         string    `json:"id"`
+	Base       string    `json:"base"` // hexadecimal
+	Size       uint64    `json:"size"` // bytes, like all sizes
+	Committed  uint64    `json:"committed"`
+	PageSize   uint32    `json:"page_size"`
+	Version    uint32    `json:"version"`
+	Created    time.Time `json:"created"`
+	PeersAlive int       `json:"peers_alive"`
+	Error      string    `json:"error,omitempty"` // why there is nothing but name and path
+}
+
+func newHeapJSON(i heap.Info) heapJSON {
+	j := heapJSON{
+		Name: i.Name, Path: i.Path, ID: i.ID, Base: hex(i.Base), Size: i.Size, Committed: i.Committed,
+		PageSize: i.PageSize, Version: i.Version, Created: i.Created.UTC(), PeersAlive: i.Peers,
+	}
+	if i.Err != nil {
+		j.Error = i.Err.Error()
+	}
+	return j
+}
+
+// infoJSON is a heap as "info" prints it.
+type infoJSON struct {
+	heapJSON
+	Peers     []peerJSON    `json:"peers"`
+	Roots     []rootJSON    `json:"roots"`
+	Allocator allocatorJSON `json:"allocator"`
+}
+
+type peerJSON struct {
+	ID       string    `json:"id"`
+	PID      int       `json:"pid"`
+	UID      int       `json:"uid"`
+	Program  string    `json:"program"`
+	Attached time.Time `json:"attached"`
+	Alive    bool      `json:"alive"`
+}
+
+func newPeerJSON(p heap.Peer) peerJSON {
+	return peerJSON{
+		ID: p.ID.String(), PID: int(p.PID), UID: int(p.UID), Program: p.Program,
+		Attached: p.Attached.UTC(), Alive: p.Alive,
+	}
+}
+
+type rootJSON struct {
+	Name        string `json:"name"`
+	Offset      uint64 `json:"offset"`  // from the base
+	Address     string `json:"address"` // hexadecimal
+	Type        string `json:"type"`
+	Fingerprint string `json:"fingerprint"` // hexadecimal
+}
+
+func newRootJSON(r heap.Root, base uint64) rootJSON {
+	return rootJSON{
+		Name: r.Name, Offset: r.Offset, Address: hex(base + r.Offset),
+		Type: r.TypeName, Fingerprint: hex(uint64(r.Type)),
+	}
+}
+
+type allocatorJSON struct {
+	Live         uint64      `json:"live"` // blocks
+	LiveBytes    uint64      `json:"live_bytes"`
+	FreeBlocks   uint64      `json:"free_blocks"`
+	Slabs        uint64      `json:"slabs"`
+	Large        uint64      `json:"large"` // blocks with spans of their own
+	LargeBytes   uint64      `json:"large_bytes"`
+	FreeGranules uint64      `json:"free_granules"`
+	Committed    uint64      `json:"committed"`
+	Classes      []classJSON `json:"classes"` // those in use
+}
+
+type classJSON struct {
+	Size  uint64 `json:"size"`
+	Slabs uint64 `json:"slabs"`
+	Live  uint64 `json:"live"`
+	Free  uint64 `json:"free"`
+}
+
+func newAllocatorJSON(s alloc.Stats) allocatorJSON {
+	j := allocatorJSON{
+		Live: uint64(s.Live), LiveBytes: uint64(s.LiveBytes), FreeBlocks: uint64(s.FreeBlocks),
+		Slabs: uint64(s.Slabs), Large: uint64(s.Large), LargeBytes: uint64(s.LargeBytes),
+		FreeGranules: uint64(s.FreeGranules), Committed: uint64(s.Committed), Classes: []classJSON{},
+	}
+	for _, c := range s.Classes {
+		if c.Slabs > 0 {
+			j.Classes = append(j.Classes, classJSON{
+				Size: uint64(c.Size), Slabs: uint64(c.Slabs), Live: uint64(c.Live), Free: uint64(c.Free),
+			})
+		}
+	}
+	return j
+}

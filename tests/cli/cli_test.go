@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// program is the directory that the tests build shmheap in.
+var program string
+
+// suite builds the command before the tests run.
+type suite struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (s suite) Run() int {
+	dir, err := os.MkdirTemp("", "shmheap-cli-")
+	if err == nil {
+		program = dir
+		defer os.RemoveAll(dir)
+		err = build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return s.M.Run()
+}
+
+func build(dir string) error {
+	cmd := exec.Command("go", "build", "-o", dir, "github.com/shmheap/shmheap/cmd/shmheap")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build shmheap: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func TestMain(m *testing.M) {
+	testscript.Main(suite{m}, map[string]func(){"hold": hold})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", program+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			env.Setenv("SHMHEAP_DIR", filepath.Join(env.WorkDir, "heaps"))
+			env.Setenv("GOROOT", goroot())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status,
+			"peers":  peers,
+			"damage": damage,
+			"schema": schema,
+			"gone":   gone,
+			"empty":  empty,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// goroot returns where the sources of Go are, or "".
+func goroot() string {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return ""
+	}
+	return string(out[:len(out)-1])
+}
+
+// status runs a command and requires its exit status: status N PROGRAM ARGS...
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N PROGRAM ARGS...")
+	}
+	got := 0
+	err := ts.Exec(args[1], args[2:]...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit status %d, want %s", got, args[0])
+	}
+}
+
+// empty requires that a directory has nothing in it: empty DIR
+func empty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: empty DIR")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	ts.Check(err)
+	for _, e := range entries {
+		ts.Logf("%s", e.Name())
+	}
+	if len(entries) > 0 {
+		ts.Fatalf("%s is not empty", args[0])
+	}
+}

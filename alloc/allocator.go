@@ -1,6 +1,7 @@
 package alloc
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -40,16 +41,19 @@ type Allocator struct {
 	limit  uint64 // granules of the region
 	bitmap [layout.NumClasses]bitmapPlace
 
-	mu     sync.Mutex
-	open   map[*Cache]struct{} // caches that Close has to close
-	closed bool
+	// life is held for reading while the tables are used on behalf of no cache, and for writing to
+	// close. It comes before the shards, and those before mu.
+	life   sync.RWMutex
 	shards shards
 
-	recovered Recovered // under mu
+	mu        sync.Mutex
+	open      map[*Cache]struct{} // caches that Close has to close
+	closed    bool
+	recovered Recovered
 }
 
-// Open makes an allocator for an open heap, after recovering what dead peers have left. Heap.Close
-// closes it. It returns ErrCorrupt when the allocator's tables are damaged.
+// Open makes an allocator for an open heap, and recovers what dead peers have left unless another
+// process is at it. Heap.Close closes it. Damage does not keep it from opening: see Check.
 func Open(h *heap.Heap) (*Allocator, error) {
 	a, err := open(h)
 	if err != nil {
@@ -77,40 +81,52 @@ func open(r region) (*Allocator, error) {
 		a.bitmap[class] = placeBitmap(&g, class)
 	}
 	a.shards.init(a)
-	_, _, err := a.recoverOnce()
-	return a, err
+	a.recoverOnce()
+	return a, nil
 }
 
 // Heap returns the heap that the allocator was opened on.
 func (a *Allocator) Heap() *heap.Heap { return a.heap }
 
-// Close closes the allocator's caches, those made by NewCache too. It returns ErrClosed when that has
-// been done.
+// Close closes the allocator's caches, those made by NewCache too, which must be idle: a goroutine that
+// uses one meanwhile may damage the heap. It returns ErrClosed when that has been done.
 func (a *Allocator) Close() error {
-	a.mu.Lock()
-	closed := a.closed
-	a.mu.Unlock()
-	if closed {
-		return ErrClosed
+	if err := a.enter(); err != nil {
+		return err
 	}
+	a.leave()
 	return a.closeOnce()
 }
 
 func (a *Allocator) closeOnce() error {
+	a.life.Lock()
+	defer a.life.Unlock()
 	a.mu.Lock()
 	a.closed = true
 	open := a.open
 	a.open = nil
 	a.mu.Unlock()
 	a.shards.close()
-	var first error
+	var errs []error
 	for c := range open {
-		if err := c.release(); err != nil && first == nil {
-			first = err
-		}
+		errs = append(errs, c.release())
 	}
-	return first
+	return errors.Join(errs...)
 }
+
+// enter keeps the heap open until leave.
+func (a *Allocator) enter() error {
+	a.life.RLock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		a.life.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (a *Allocator) leave() { a.life.RUnlock() }
 
 // alloc, free and the rest below borrow a cache for one call.
 

@@ -1,6 +1,7 @@
 package alloc
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -18,12 +19,8 @@ type Cache struct {
 	id     uint16
 	record *layout.Cache
 	closed bool
-	owner  uint32 // id while the cache is open, and no id any more when it is closed
 	bins   [layout.NumClasses]bin
 }
-
-// noOwner is no cache's id.
-const noOwner = ^uint32(0)
 
 // bin is what a cache has of one size class. Only the words behind word live in the heap: the rest is
 // found again by looking, or by whoever adopts the slabs.
@@ -44,6 +41,10 @@ var noBlocks mem.Word
 // NewCache makes a cache. Close returns what it holds; the allocator's Close does it too. It returns
 // ErrTooManyCaches, ErrNoSpace or ErrClosed. Killed in between, the record belongs to a dead peer.
 func (a *Allocator) NewCache() (*Cache, error) {
+	if err := a.enter(); err != nil {
+		return nil, fmt.Errorf("new cache: %w", err)
+	}
+	defer a.leave()
 	c, err := a.newCache()
 	if err != nil {
 		return nil, fmt.Errorf("new cache: %w", err)
@@ -53,6 +54,10 @@ func (a *Allocator) NewCache() (*Cache, error) {
 
 func (a *Allocator) newCache() (*Cache, error) {
 	c, err := a.takeRecord()
+	if errors.Is(err, ErrTooManyCaches) { // dead peers may have them
+		a.recoverOnce()
+		c, err = a.takeRecord()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,8 @@ func (a *Allocator) takeRecord() (*Cache, error) {
 		record := &a.caches[id]
 		if record.Owner.Load() == 0 && record.Owner.CompareAndSwap(0, own) {
 			crashpoint.Hit("alloc.cache.after-owner")
-			return &Cache{a: a, id: uint16(id), owner: uint32(id), record: record}, nil
+			record.Intent.StoreRelease(0)
+			return &Cache{a: a, id: uint16(id), record: record}, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: all %d are taken", ErrTooManyCaches, len(a.caches)-1)
@@ -213,11 +219,11 @@ func (c *Cache) free(off uint64) error {
 // the short way of freeAny, for what is freed most.
 func (c *Cache) freeOwn(off uint64) bool {
 	a, g := c.a, off>>layout.GranuleShift
-	if g < a.first || g >= a.super.Frontier.Load() || g >= a.limit {
+	if c.closed || g < a.first || g >= a.super.Frontier.Load() || g >= a.limit {
 		return false
 	}
 	s := layout.State(a.states[g].Load())
-	if s.Kind() != layout.KindSlab || uint32(s.Cache()) != c.owner || s.Class() >= layout.NumClasses {
+	if s.Kind() != layout.KindSlab || s.Cache() != c.id || s.Class() >= layout.NumClasses {
 		return false
 	}
 	class := &layout.Classes[s.Class()]
@@ -238,14 +244,15 @@ func (c *Cache) freeOwn(off uint64) bool {
 }
 
 func (c *Cache) freeAny(off uint64) error {
+	if c.closed {
+		return ErrClosed
+	}
 	b, err := c.a.locate(off)
 	switch {
 	case err != nil:
 		return err
-	case c.closed:
-		return ErrClosed
 	case b.local == nil:
-		if err := c.claimedLarge(b.head, b.state); err != nil {
+		if err := c.claimLargeBlock(b.head, b.state); err != nil {
 			return err
 		}
 		return c.releaseLarge(b.head, b.state.Run())
@@ -297,7 +304,7 @@ func (c *Cache) Close() error {
 }
 
 func (c *Cache) release() error {
-	c.closed, c.owner = true, noOwner
+	c.closed = true
 	var first error
 	for class := range c.bins {
 		if err := c.releaseBin(class); err != nil && first == nil {

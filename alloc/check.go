@@ -16,6 +16,11 @@ import (
 // as: no bit stands for a block that does not exist.
 func (a *Allocator) Check() *heap.Report {
 	r := new(heap.Report)
+	if err := a.enter(); err != nil {
+		r.Problem("%v", err)
+		return r
+	}
+	defer a.leave()
 	if a.heap != nil {
 		r = a.heap.Check()
 	}
@@ -52,16 +57,21 @@ func (c *checker) caches() {
 	}
 }
 
-// span checks what begins at granule g and returns its length. A finding counts only if the state is
-// still the same afterwards: a peer may be changing it.
+// span checks what begins at granule g and returns its length. A finding counts only if it is there
+// several times in a row and the state does not change: a peer may be at it.
 func (c *checker) span(g uint64) uint64 {
+	const enough = 5
+	seen, last := 0, layout.State(0)
 	for range 100 {
 		s := layout.State(c.a.states[g].Load())
 		n, problem := c.inspect(g, s)
 		if problem == nil {
 			return n
 		}
-		if layout.State(c.a.states[g].Load()) == s && !c.settling(s) {
+		if s != last || c.settling(s) {
+			seen, last = 0, s
+		}
+		if seen++; seen == enough {
 			c.report.Problem("granule %d at %#x, state %#x: %v", g, c.a.address(g<<layout.GranuleShift), uint64(s), problem)
 			return n
 		}

@@ -40,9 +40,10 @@
 // raw pointer to it may be stored anywhere. That leaves a gap of a few instructions between taking
 // a block and storing its address, and between taking the address away and freeing: a process killed
 // there leaks that one block. AllocInto and FreeFrom close the gap: the block is reachable from the
-// given word or free, whatever happens. One case remains: FreeFrom of a block in another cache's
-// slab, killed between clearing the word and the OR, leaks the block, because nobody can tell
-// whether the OR happened and the block is in use again.
+// given word or free, whatever happens, as long as the word is the caller's own until the operation,
+// or the recovery after it, is over. One case remains: FreeFrom of a block in another cache's slab,
+// killed between clearing the word and the OR, leaks the block, because nobody can tell whether the
+// OR happened and the block is in use again.
 //
 // # Trust
 //

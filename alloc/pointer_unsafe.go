@@ -17,17 +17,21 @@ type Source interface {
 	AllocZeroed(size uint64) (unsafe.Pointer, error)
 	// AllocInto allocates size zeroed bytes and stores the address in *dst, which must be nil and lie
 	// in a block of the heap. Killed at any point, the block is reachable from *dst, and zeroed, or
-	// it is free. It returns Alloc's errors, ErrOccupied and ErrNotInHeap.
+	// it is free, provided that nobody else changes *dst until AllocInto has returned, or until a
+	// Recover that began after the death has: *dst is a word of the caller's own, from which the
+	// block is linked to where others find it. It returns Alloc's errors, ErrOccupied, and
+	// ErrNotInHeap for a dst that lies in no granule in use.
 	AllocInto(dst *unsafe.Pointer, size uint64) error
 	// Free frees the block that begins at p; nil is ignored. It returns ErrDoubleFree for a block
 	// that is free and ErrNotAllocated for a pointer that is no block's, and changes nothing then.
-	// Two processes that free one block at the same instant are told apart, but a block freed twice
-	// may have been allocated again in between, which nobody can see. A process killed before the
-	// free leaks the block if it had taken the pointer away: see FreeFrom.
+	// What it cannot see is a block that was allocated again in between, and a second free at the
+	// very instant of the owning cache's own. A process killed before the free leaks the block if it
+	// had taken the pointer away: see FreeFrom.
 	Free(p unsafe.Pointer) error
 	// FreeFrom clears *src, which must lie in the heap, and frees the block that it led to; a nil
-	// *src is left alone. Killed at any point, the block is reachable from *src or free, except that
-	// a block of another cache's slab may leak.
+	// *src is left alone. Killed at any point, the block is reachable from *src or free, under
+	// AllocInto's condition, except that a block of another cache's slab may leak. The errors are
+	// Free's; when another process frees the block at the same time *src may be nil all the same.
 	FreeFrom(src *unsafe.Pointer) error
 	// UsableSize returns how many bytes the block at p has, or ErrNotAllocated.
 	UsableSize(p unsafe.Pointer) (uint64, error)
@@ -129,6 +133,10 @@ func (a *Allocator) FreeFrom(src *unsafe.Pointer) error {
 
 // UsableSize implements Source.
 func (a *Allocator) UsableSize(p unsafe.Pointer) (uint64, error) {
+	if err := a.enter(); err != nil {
+		return 0, err
+	}
+	defer a.leave()
 	off, err := a.offset(p)
 	if err != nil {
 		return 0, fmt.Errorf("size of %#x: %w", uintptr(p), ErrNotAllocated)
@@ -136,8 +144,8 @@ func (a *Allocator) UsableSize(p unsafe.Pointer) (uint64, error) {
 	return a.usableSize(off)
 }
 
-// Contains reports whether the n bytes at p lie in the data of the heap. It is how a reader checks a
-// raw pointer from a peer that it does not trust before it follows it.
+// Contains reports whether the n bytes at p lie in the data of the heap, so that following a raw pointer
+// from a peer that is not trusted cannot leave it. Whether a block is there, UsableSize knows.
 func (a *Allocator) Contains(p unsafe.Pointer, n uint64) bool {
 	off, ok := a.memory.Offset(p)
 	return ok && off >= a.first<<layout.GranuleShift && a.memory.Contains(off, n)

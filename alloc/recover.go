@@ -1,6 +1,7 @@
 package alloc
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,6 +41,10 @@ const recoverPatience = 5 * time.Second
 // the others.
 func (a *Allocator) Recover() (Recovered, error) {
 	var done Recovered
+	if err := a.enter(); err != nil {
+		return done, err
+	}
+	defer a.leave()
 	deadline := time.Now().Add(recoverPatience)
 	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		r, pending, err := a.recoverOnce()
@@ -47,11 +52,8 @@ func (a *Allocator) Recover() (Recovered, error) {
 		if err == nil && pending && time.Now().After(deadline) {
 			err = fmt.Errorf("%w: another process is recovering since %v", heap.ErrBusy, recoverPatience)
 		}
-		if err == nil && !pending {
-			err = a.region.ReleaseDead()
-		}
 		if err != nil || !pending {
-			return done, err
+			return done, errors.Join(err, a.region.ReleaseDead())
 		}
 		time.Sleep(pause)
 	}
@@ -99,13 +101,15 @@ func (a *Allocator) takeDead() (dead map[uint16]bool, done Recovered, pending bo
 		owner := a.caches[id].Owner.Load()
 		gone, e := a.isDead(owner)
 		if e != nil {
-			err = a.corrupt(a.tables.Caches+uint64(id)*layout.CacheSize, "%v", e)
+			err = fmt.Errorf("cache at %#x: %w", a.address(a.tables.Caches+uint64(id)*layout.CacheSize), e)
 			continue
 		}
 		if !gone && owner&cacheStateMask == layout.CacheRecovering {
 			pending = true
 		}
-		if gone && a.caches[id].Owner.CompareAndSwap(owner, mine) {
+		if gone && !a.caches[id].Owner.CompareAndSwap(owner, mine) {
+			pending = true // somebody was quicker
+		} else if gone {
 			crashpoint.Hit("alloc.recover.after-take")
 			dead[uint16(id)] = true
 			peers[uint64(ownerPeer(owner))] = true
@@ -130,7 +134,7 @@ func (a *Allocator) isDead(owner uint64) (bool, error) {
 	p := ownerPeer(owner)
 	kind := owner & cacheStateMask
 	if kind > layout.CacheRecovering || cacheOwner(kind, p) != owner || p.Generation() == 0 {
-		return false, fmt.Errorf("owner %#x of a cache", owner)
+		return false, fmt.Errorf("%w: owner %#x", ErrCorrupt, owner)
 	}
 	alive, err := a.region.Alive(p)
 	return err == nil && !alive, err

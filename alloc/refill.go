@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"errors"
+	"time"
 
 	"github.com/shmheap/shmheap/internal/layout"
 )
@@ -24,35 +25,55 @@ func (c *Cache) refill(class int) error {
 	if b.nextWord(c.a) || c.reuse(class, b.depth) {
 		return nil
 	}
+	return c.insist(func() error { return c.extendBin(class) })
+}
+
+// extendBin gives the bin another slab: one that nobody owns, or a new one. Without room for that, all
+// of the cache's own are looked at.
+func (c *Cache) extendBin(class int) error {
+	b := &c.bins[class]
 	s, ok := c.adoptWithFree(class)
 	if !ok {
 		var err error
 		if s, err = c.newSlab(class); err != nil {
-			if !errors.Is(err, ErrNoSpace) || !c.makeSpace() {
-				return err
+			if errors.Is(err, ErrNoSpace) && c.reuse(class, b.queue.len()) {
+				return nil
 			}
-			return c.refillWithoutRoom(class, err)
+			return err
 		}
 	}
 	b.use(c.a, s)
 	return nil
 }
 
-// refillWithoutRoom looks everywhere once more, after others had to give up what they did not need.
-func (c *Cache) refillWithoutRoom(class int, noSpace error) error {
-	b := &c.bins[class]
-	if c.reuse(class, b.queue.len()) {
-		return nil
-	}
-	s, ok := c.adoptWithFree(class)
-	if !ok {
-		var err error
-		if s, err = c.newSlab(class); err != nil {
-			return errors.Join(noSpace, err)
+// insist calls try again when it met ErrNoSpace and there may be room after all: because this process
+// gave up what it did not need, a dead peer's spans came back, or peers hold granules for a moment.
+func (c *Cache) insist(try func() error) error {
+	err := try()
+	for pause := 50 * time.Microsecond; errors.Is(err, ErrNoSpace) && pause < 2*time.Millisecond; pause *= 2 {
+		if !c.makeSpace() {
+			time.Sleep(pause)
+		}
+		if err = try(); err == nil || !c.a.isUnsettled() && pause > 100*time.Microsecond {
+			break
 		}
 	}
-	b.use(c.a, s)
-	return nil
+	return err
+}
+
+// isUnsettled reports whether somebody is making or taking apart a span, or recovering.
+func (a *Allocator) isUnsettled() bool {
+	for g := a.first; g < a.frontier(); g++ {
+		if layout.State(a.states[g].Load()).Kind() == layout.KindClaimed {
+			return true
+		}
+	}
+	for id := 1; id < len(a.caches) && a.hasRecord(id); id++ {
+		if a.caches[id].Owner.Load()&cacheStateMask == layout.CacheRecovering {
+			return true
+		}
+	}
+	return false
 }
 
 // nextWord moves on to the next word with a free block of the bin's slab, after collecting if need be.
@@ -144,11 +165,15 @@ func (c *Cache) adoptWithFree(class int) (slab, bool) {
 	return slab{}, false
 }
 
-// makeSpace frees granules that nobody needs: empty slabs of this cache, and what dead peers hold. It
-// reports whether another attempt to claim is worthwhile.
+// makeSpace frees granules that nobody needs: empty slabs of this cache and of the allocator's others
+// that are idle, and what dead peers hold. It makes the next search for slabs of nobody look at all of
+// them. Other processes' caches keep their empty slabs. It reports whether it freed anything.
 func (c *Cache) makeSpace() bool {
-	dropped := c.dropEmpties()
+	dropped := c.dropEmpties() + c.a.shards.dropEmpties(c)
 	recovered, _, err := c.a.recoverOnce()
+	for class := range layout.NumClasses {
+		c.a.super.Orphans[class].StoreRelease(1)
+	}
 	return dropped > 0 || err == nil && recovered.Caches > 0
 }
 

@@ -69,12 +69,32 @@ func (s *shards) giveBack(sh *shard) {
 	s.near.Put(sh)
 }
 
+// dropEmpties gives back the empty slabs of the idle shards' caches, except that of the caller, which
+// may be a shard's too.
+func (s *shards) dropEmpties(caller *Cache) (n int) {
+	for i := range s.all {
+		sh := &s.all[i]
+		if !sh.mu.TryLock() {
+			continue
+		}
+		if sh.cache != nil && sh.cache != caller && !sh.cache.closed {
+			n += sh.cache.dropEmpties()
+		}
+		sh.mu.Unlock()
+	}
+	return n
+}
+
 // close waits for the shards in use and makes borrow fail from then on. The caches themselves are
 // closed by the allocator.
 func (s *shards) close() {
 	s.closed.Store(true)
 	for i := range s.all {
-		s.all[i].mu.Lock()
-		s.all[i].mu.Unlock()
+		s.wait(&s.all[i])
 	}
+}
+
+func (s *shards) wait(sh *shard) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 }

@@ -197,7 +197,11 @@ func (c *Cache) tryAdopt(class int, g uint64) (slab, bool) {
 	if g >= a.frontier() {
 		return slab{}, false
 	}
-	orphan := layout.MakeState(layout.KindSlab, class, 0, uint64(layout.Classes[class].Granules))
+	n := uint64(layout.Classes[class].Granules)
+	orphan := layout.MakeState(layout.KindSlab, class, 0, n)
+	if a.states[g].Load() != uint64(orphan) || !a.isWhole(g, n) {
+		return slab{}, false
+	}
 	if !a.states[g].CompareAndSwap(uint64(orphan), uint64(orphan.Own(c.id))) {
 		return slab{}, false
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"structs"
 	"unsafe"
+
+	"github.com/shmheap/shmheap/internal/layout"
 )
 
 // Slice is a sequence of T in the heap, to be kept in other things there: a raw pointer, a length and a
@@ -37,15 +39,16 @@ func MakeSlice[T any](s Source, length, capacity int) (Slice[T], error) {
 }
 
 // Len returns the number of values.
-func (x Slice[T]) Len() int { return int(x.len) }
+func (x Slice[T]) Len() int { return len(x.Slice()) }
 
 // Cap returns the number of values that there is room for.
-func (x Slice[T]) Cap() int { return int(x.cap) }
+func (x Slice[T]) Cap() int { return cap(x.Slice()) }
 
-// Slice returns the values in place. What it returns is an ordinary slice over the heap: appending
+// Slice returns the values in place, none when the lengths make no sense. What it returns is an ordinary slice over the heap: appending
 // beyond Cap copies it into Go's memory.
 func (x Slice[T]) Slice() []T {
-	if x.data == nil {
+	var zero T
+	if x.data == nil || x.len > x.cap || x.cap > layout.MaxSize/max(uint64(unsafe.Sizeof(zero)), 1) {
 		return nil
 	}
 	return unsafe.Slice(x.data, x.cap)[:x.len]
@@ -54,6 +57,9 @@ func (x Slice[T]) Slice() []T {
 // Free frees the values' room and leaves an empty Slice; what the values lead to stays. The errors are
 // Free's; for a Slice that lies in the heap also FreeFrom's guarantee.
 func (x *Slice[T]) Free(s Source) error {
-	x.len, x.cap = 0, 0
-	return freePointer(s, (*unsafe.Pointer)(unsafe.Pointer(&x.data)))
+	err := freePointer(s, (*unsafe.Pointer)(unsafe.Pointer(&x.data)))
+	if err == nil {
+		x.len, x.cap = 0, 0
+	}
+	return err
 }

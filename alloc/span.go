@@ -36,15 +36,51 @@ func (a *Allocator) extend(frontier uint64) error {
 	return nil
 }
 
-// claimCommitted claims a run of n free granules and gives it storage.
+// claimCommitted claims a run of n free granules and gives it storage. When the file system is full, a
+// run that has storage already will do.
 func (c *Cache) claimCommitted(n uint64) (head uint64, err error) {
 	if head, err = c.claimRun(n); err != nil {
 		return 0, err
 	}
-	if err := c.a.region.Commit(head<<layout.GranuleShift, n<<layout.GranuleShift); err != nil {
-		return 0, c.abandon(head, n, err)
+	err = c.a.region.Commit(head<<layout.GranuleShift, n<<layout.GranuleShift)
+	if err == nil {
+		return head, nil
 	}
-	return head, nil
+	if err = c.abandon(head, n, err); errors.Is(err, ErrNoSpace) {
+		if head, ok := c.claimWithStorage(n); ok {
+			return head, nil
+		}
+	}
+	return 0, err
+}
+
+// claimWithStorage claims the lowest run of n free granules that have storage.
+func (c *Cache) claimWithStorage(n uint64) (uint64, bool) {
+	a, run := c.a, uint64(0)
+	for g := a.first; g < a.frontier(); g++ {
+		run++
+		if a.isBusy(g) || !a.region.IsCommitted(g<<layout.GranuleShift) {
+			run = 0
+		}
+		if run >= n && c.tryClaim(g+1-n, n) == n {
+			if a.isCommitted(g+1-n, n) {
+				return g + 1 - n, true
+			}
+			if a.releaseRun(g+1-n, n) != nil {
+				return 0, false
+			}
+		}
+	}
+	return 0, false
+}
+
+func (a *Allocator) isCommitted(g, n uint64) bool {
+	for i := range n {
+		if !a.region.IsCommitted((g + i) << layout.GranuleShift) {
+			return false
+		}
+	}
+	return true
 }
 
 // claimRun claims the lowest run of n free granules that it can get.
@@ -172,6 +208,20 @@ func (a *Allocator) freeTails(head, n uint64) {
 	}
 }
 
+// isWhole reports whether the tails of a run are where its head says. What is done to a run as a whole
+// must not reach into others because a damaged head says so.
+func (a *Allocator) isWhole(head, n uint64) bool {
+	if n == 0 || n > a.limit-head {
+		return false
+	}
+	for i := uint64(1); i < n; i++ {
+		if a.states[head+i].Load() != uint64(layout.MakeState(layout.KindTail, 0, 0, i)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (a *Allocator) clearBusy(g uint64) { a.busy[g/64].And(^(uint64(1) << (g % 64))) }
 
 // moveSpanHint notes that there is nothing free in front of a granule that was just claimed, unless
@@ -210,10 +260,10 @@ func (c *Cache) claimLarge(size uint64) (head, n uint64, err error) {
 		return 0, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
 	}
 	n = (size + layout.GranuleSize - 1) >> layout.GranuleShift
-	head, err = c.claimCommitted(n)
-	if errors.Is(err, ErrNoSpace) && c.makeSpace() {
+	err = c.insist(func() error {
 		head, err = c.claimCommitted(n)
-	}
+		return err
+	})
 	return head, n, err
 }
 
@@ -223,8 +273,11 @@ func (c *Cache) publishLarge(head, n uint64) {
 	crashpoint.Hit("alloc.large.after-publish")
 }
 
-// claimedLarge takes a large block away from its users: of several that free it at once one gets it.
-func (c *Cache) claimedLarge(head uint64, large layout.State) error {
+// claimLargeBlock takes a large block away from its users: of several that free it at once one gets it.
+func (c *Cache) claimLargeBlock(head uint64, large layout.State) error {
+	if !c.a.isWhole(head, large.Run()) {
+		return c.a.corrupt(head<<layout.GranuleShift, "block of %d granules is not whole", large.Run())
+	}
 	claimed := layout.MakeState(layout.KindClaimed, 0, c.id, large.Run())
 	if !c.a.states[head].CompareAndSwap(uint64(large), uint64(claimed)) {
 		return fmt.Errorf("free %#x: %w", c.a.address(head<<layout.GranuleShift), ErrDoubleFree)

@@ -32,6 +32,10 @@ type ClassStats struct {
 func (a *Allocator) Stats() (Stats, error) {
 	var s Stats
 	var classes [layout.NumClasses]ClassStats
+	if err := a.enter(); err != nil {
+		return s, err
+	}
+	defer a.leave()
 	g := a.first
 	for end := a.frontier(); g < end; {
 		n, err := a.countSpan(g, &s, &classes)
@@ -77,8 +81,9 @@ func (a *Allocator) countSpan(g uint64, s *Stats, classes *[layout.NumClasses]Cl
 		s.LargeBytes += state.Run() << layout.GranuleShift
 	case layout.KindClaimed:
 		s.Claimed++
+		return 1, nil // not all of the run may be its own
 	case layout.KindTail:
-		return 1, nil // its head is being claimed or given back
+		return 1, nil // of a claimed head
 	default:
 		s.FreeGranules++
 		return 1, nil

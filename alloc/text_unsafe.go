@@ -1,8 +1,11 @@
 package alloc
 
 import (
+	"fmt"
 	"structs"
 	"unsafe"
+
+	"github.com/shmheap/shmheap/internal/layout"
 )
 
 // String is text in the heap, to be kept in other things there: a raw pointer and a length. The zero
@@ -27,9 +30,13 @@ func MakeString(s Source, v string) (String, error) {
 }
 
 // MakeStringInto copies v into the heap and into *dst, which must lie there and be empty. Killed at
-// any point, the text is reachable from *dst or free; *dst is empty until it is complete, but Free frees
-// an incomplete one too. The errors are AllocInto's.
+// any point, the text is reachable from *dst or free, under AllocInto's condition; *dst is empty until
+// it is complete, but Free frees an incomplete one too. The errors are AllocInto's.
 func MakeStringInto(s Source, dst *String, v string) error {
+	if dst.data != nil {
+		return fmt.Errorf("string %q: %w", v, ErrOccupied)
+	}
+	dst.size = 0 // of a text whose Free was cut short
 	if v == "" {
 		return nil
 	}
@@ -42,12 +49,12 @@ func MakeStringInto(s Source, dst *String, v string) error {
 }
 
 // Len returns the number of bytes.
-func (x String) Len() int { return int(x.size) }
+func (x String) Len() int { return len(x.String()) }
 
 // String returns the text in place, without copying it: it is valid until the text is freed or the
 // heap is closed. Use strings.Clone to keep it longer.
 func (x String) String() string {
-	if x.data == nil {
+	if x.data == nil || x.size > layout.MaxSize {
 		return ""
 	}
 	return unsafe.String(x.data, x.size)
@@ -56,8 +63,11 @@ func (x String) String() string {
 // Free frees the text and leaves an empty String. The errors are Free's; for a String that lies in the
 // heap also FreeFrom's guarantee.
 func (x *String) Free(s Source) error {
-	x.size = 0
-	return freePointer(s, (*unsafe.Pointer)(unsafe.Pointer(&x.data)))
+	err := freePointer(s, (*unsafe.Pointer)(unsafe.Pointer(&x.data)))
+	if err == nil {
+		x.size = 0
+	}
+	return err
 }
 
 // freePointer frees exactly what *p leads to, when p lies in the heap, and simply otherwise.

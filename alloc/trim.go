@@ -3,21 +3,25 @@ package alloc
 import "github.com/shmheap/shmheap/internal/layout"
 
 // Trim gives the storage of free granules back to the system and returns how many bytes those were. It
-// claims them for the moment that takes; peers that want them meanwhile take others. The errors are
+// claims them for the moment that takes, at most 16 MiB at a time. The errors are
 // NewCache's, and those of the system.
 func (a *Allocator) Trim() (bytes uint64, err error) {
-	c, err := a.NewCache()
+	if err := a.enter(); err != nil {
+		return 0, err
+	}
+	defer a.leave()
+	c, err := a.newCache()
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	for g := a.first; g < a.frontier(); g++ {
+	for g := a.first; g < a.frontier(); {
 		n, err := c.trimFrom(g)
 		if err != nil {
 			return bytes, err
 		}
 		bytes += n << layout.GranuleShift
-		g += n
+		g += max(n, 1)
 	}
 	return bytes, nil
 }

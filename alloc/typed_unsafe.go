@@ -25,8 +25,10 @@ func NewInto[T any](s Source, dst **T) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.AllocInto((*unsafe.Pointer)(unsafe.Pointer(dst)), size)
-	return *dst, err
+	if err := s.AllocInto((*unsafe.Pointer)(unsafe.Pointer(dst)), size); err != nil {
+		return nil, err
+	}
+	return *dst, nil
 }
 
 // Delete frees what New allocated. The errors are Free's.

@@ -5,9 +5,6 @@ package alloc
 import (
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +17,7 @@ import (
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
 // The tests here run a workload in a child process that kills itself at a named point, recover in a
@@ -175,33 +173,6 @@ func plain(a *Allocator, acc *account) error {
 	return nil
 }
 
-// crashPoints are the names of the points in this package's sources.
-func crashPoints(t *testing.T) (points []string) {
-	t.Helper()
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if sel, isSel := ast.Node(nil), false; ok {
-				sel, isSel = call.Fun, true
-				if s, is := sel.(*ast.SelectorExpr); is && isSel && s.Sel.Name == "Hit" {
-					points = append(points, strings.Trim(call.Args[0].(*ast.BasicLit).Value, `"`))
-				}
-			}
-			return true
-		})
-	}
-	slices.Sort(points)
-	return slices.Compact(points)
-}
-
 // run runs this binary in a role and reports whether it was killed at the point.
 func run(t *testing.T, dir, role, point string, n int) (killed bool) {
 	t.Helper()
@@ -296,7 +267,9 @@ func countLeaks(t *testing.T, a *Allocator, acc *account, what string) uint64 {
 // TestKilledAtEveryPoint kills the workload at each point, at several passes, and again recovery at
 // each of its points.
 func TestKilledAtEveryPoint(t *testing.T) {
-	points := crashPoints(t)
+	points := shmtest.CrashPoints(t, ".")
+	slices.Sort(points)
+	points = slices.Compact(points)
 	if len(points) < 20 {
 		t.Fatalf("found only the points %q", points)
 	}

@@ -10,22 +10,23 @@ type Stats struct {
 	Live         uint64 // blocks in use, large ones included
 	LiveBytes    uint64 // their sizes, as rounded up to size classes and granules
 	FreeBlocks   uint64 // free blocks in slabs
-	Slabs        uint64
+	Slabs        uint64 // slabs, of all caches and of nobody
 	Large        uint64 // large blocks
-	LargeBytes   uint64
+	LargeBytes   uint64 // their sizes
 	Claimed      uint64 // spans being made or taken apart
 	FreeGranules uint64 // granules of 64 KiB that are free, in the whole region
 	Caches       uint64 // caches in use, of all processes
 	Committed    uint64 // bytes that have storage, tables included
-	Classes      []ClassStats
+
+	Classes []ClassStats // the size classes that have slabs, smallest first
 }
 
 // ClassStats is a count of one size class that has slabs.
 type ClassStats struct {
 	Size  uint64 // bytes of a block
-	Slabs uint64
-	Live  uint64
-	Free  uint64
+	Slabs uint64 // slabs of the class
+	Live  uint64 // blocks in use
+	Free  uint64 // blocks that are not
 }
 
 // Stats counts the heap. It returns ErrCorrupt when it meets nonsense, with what it counted until then.

@@ -15,19 +15,8 @@ func TestFrozenFormat(t *testing.T) {
 	if Version != 1 || Magic != 0x504145484d48531a || ReadyValue != 0x1d5ead1e4ea90001 {
 		t.Error("identification changed")
 	}
-	var (
-		s  Superblock
-		se Sections
-		r  Root
-		p  Peer
-		c  Cache
-		b  Slab
-		f  Fine
-	)
-	for _, w := range []struct {
-		name      string
-		got, want uintptr
-	}{
+	var s Superblock
+	frozen(t, []number{
 		{"Superblock", unsafe.Sizeof(s), 4096},
 		{"Superblock.Magic", unsafe.Offsetof(s.Magic), 0},
 		{"Superblock.Version", unsafe.Offsetof(s.Version), 8},
@@ -52,6 +41,20 @@ func TestFrozenFormat(t *testing.T) {
 		{"Superblock.Frontier", unsafe.Offsetof(s.Frontier), 640},
 		{"Superblock.SpanHint", unsafe.Offsetof(s.SpanHint), 768},
 		{"Superblock.Orphans", unsafe.Offsetof(s.Orphans), 896},
+	})
+}
+
+// TestFrozenTables freezes the entries of the tables.
+func TestFrozenTables(t *testing.T) {
+	var (
+		se Sections
+		r  Root
+		p  Peer
+		c  Cache
+		b  Slab
+		f  Fine
+	)
+	frozen(t, []number{
 		{"Sections", unsafe.Sizeof(se), 80},
 		{"Sections.Committed", unsafe.Offsetof(se.Committed), 0},
 		{"Sections.Roots", unsafe.Offsetof(se.Roots), 8},
@@ -63,6 +66,8 @@ func TestFrozenFormat(t *testing.T) {
 		{"Sections.Slabs", unsafe.Offsetof(se.Slabs), 56},
 		{"Sections.Fine", unsafe.Offsetof(se.Fine), 64},
 		{"Sections.Data", unsafe.Offsetof(se.Data), 72},
+	})
+	frozen(t, []number{
 		{"Root", unsafe.Sizeof(r), RootSize},
 		{"Root.State", unsafe.Offsetof(r.State), 0},
 		{"Root.Offset", unsafe.Offsetof(r.Offset), 8},
@@ -87,9 +92,20 @@ func TestFrozenFormat(t *testing.T) {
 		{"Fine.Private", unsafe.Offsetof(f.Private), 512},
 		{"Fine.Remote", unsafe.Offsetof(f.Remote), 1024},
 		{"ClassesSum", uintptr(ClassesSum()), 545406869},
-	} {
-		if w.got != w.want {
-			t.Errorf("%s is at or of %d, want %d", w.name, w.got, w.want)
+	})
+}
+
+// number is a size or an offset of the format.
+type number struct {
+	name      string
+	got, want uintptr
+}
+
+func frozen(t *testing.T, numbers []number) {
+	t.Helper()
+	for _, n := range numbers {
+		if n.got != n.want {
+			t.Errorf("%s is at or of %d, want %d", n.name, n.got, n.want)
 		}
 	}
 }

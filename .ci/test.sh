@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# The steps of `make test`. With names as arguments, only those steps, as in `.ci/test.sh vet unit`.
+#
+# Every step is announced and timed; the summary at the end names those that failed. A step that the
+# machine cannot run is skipped with a line that says why; where CI is set, that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Quick steps come first, so that a slip shows early; go test's own lines come last.
+steps="format vet lint staticcheck unit race portable crash cross fuzz blackbox"
+
+# One line a pair, GOOS/GOARCH, of what the README's support table promises.
+platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
+
+# The packages whose tests are about one package. lint has a step, as it reads the same tree in any
+# build. With -e a package that does not build is listed too, for go test to fail on.
+units=$(go list -e ./... | grep -v -e '/tests$' -e '/tests/' -e '/internal/lint$')
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+step_format() {
+    local unformatted
+    unformatted=$(gofmt -l .)
+    [ -z "$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$unformatted"; return 1; }
+}
+
+step_vet() {
+    local tags
+    for tags in "" crashpoint shmheap_portable; do
+        go vet -tags="$tags" ./...
+    done
+}
+
+step_lint() {
+    # git decides which files are read and the test cache does not see git, hence -count.
+    verbose -count=1 ./internal/lint
+}
+
+# staticcheck comes through the module proxy. It has a go.mod of its own, so that users of the module
+# do not inherit its dependencies. The go command builds it once and prints where it lies.
+step_staticcheck() {
+    local tool goos tags
+    tool=$(go tool -modfile=.ci/tools/go.mod -n staticcheck 2>"$tmp/log") ||
+        { skip "staticcheck cannot be installed: $(tail -n 1 "$tmp/log")"; return; }
+    for goos in linux darwin; do
+        for tags in "" crashpoint shmheap_portable; do
+            GOOS=$goos "$tool" -tags="$tags" ./...
+        done
+    done
+}
+
+step_unit() { verbose $units; }
+
+step_race() {
+    # A package without our code tells whether the detector works here: it needs a C compiler.
+    go test -race -c -o "$tmp/race" errors >"$tmp/log" 2>&1 ||
+        { skip "the race detector does not build, install gcc or clang: $(tail -n 1 "$tmp/log")"; return; }
+    go test -race $units
+}
+
+step_portable() { go test -tags=shmheap_portable $units ./tests/...; }
+
+step_crash() { go test -tags=crashpoint $units ./tests/...; }
+
+# Tests are linked and not run. Without symbols, which nobody will read, that is much faster.
+step_cross() {
+    local platform
+    for platform in $platforms; do
+        echo "$platform"
+        (
+            export GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0
+            go build ./...
+            go vet ./...
+            mkdir "$tmp/cross"
+            go test -c -ldflags='-s -w' -o "$tmp/cross/" ./... >"$tmp/log" || { cat "$tmp/log"; exit 1; }
+            rm -r "$tmp/cross"
+        )
+    done
+}
+
+step_fuzz() {
+    local pkg name
+    # The names come before the line that says which package they belong to.
+    go test -list='^Fuzz' ./... |
+        awk '/^Fuzz/ { names[n++] = $1 } /^ok/ { for (i = 0; i < n; i++) print $2, names[i]; n = 0 }' |
+        while read -r pkg name; do
+            go test -run='^$' -fuzz="^$name\$" -fuzztime="${FUZZTIME:-10s}" "$pkg" </dev/null 2>&1 |
+                tee "$tmp/log" || out_of_time
+        done
+}
+
+# out_of_time tells the end of the fuzzing time from a finding. Go before 1.27 sometimes reports the
+# first as a failure (go.dev/issue/75804); of the second it says more than that one line.
+out_of_time() {
+    [ "$(grep -A1 -e '^--- FAIL: ' "$tmp/log" | tail -n 1)" = "    context deadline exceeded" ] &&
+        ! grep -q -e 'Failing input' -e 'panic:' -e '_test.go:' "$tmp/log" &&
+        echo "that was the end of the fuzzing time and no finding: go.dev/issue/75804"
+}
+
+step_blackbox() { verbose ./tests/...; }
+
+# verbose runs go test so that its log says of every skip why. CI keeps the whole log.
+verbose() {
+    if [ -n "${CI:-}" ]; then
+        go test -v "$@"
+    else
+        go test -v "$@" | brief
+    fi
+}
+
+# brief shortens the output of go test -v to what one reads at a desk: one line for each package and
+# for each skipped test, notes, and everything of a package that failed.
+brief() {
+    awk '
+        /^=== (RUN|NAME|CONT) / { test = $3 }
+        /^ *--- SKIP: /         { kept = kept "    skipped " $3 ":" last[$3] "\n" }
+        /: note: /              { kept = kept $0 "\n" }
+        /^ok/                   { printf "%s%s\n", kept, $0; all = kept = ""; next }
+        /^FAIL\t/               { printf "%s%s\n", all, $0; all = kept = ""; next }
+        /^===|^ *--- PASS|^PASS$|\[no test files\]/ { next }
+                                { last[test] = " " $0; sub(/^ +/, " ", last[test]); all = all $0 "\n" }
+        END                     { printf "%s", all }'
+}
+
+skip() {
+    echo "skipped: $1"
+    echo "$step: $1" >>"$tmp/skipped"
+    [ -z "${CI:-}" ] || { echo "a skip is a failure where CI is set"; return 1; }
+}
+
+run() {
+    local begin=$SECONDS status result=ok
+    echo "=== step $1"
+    # A step in a condition would lose set -e inside, so the status is taken the long way.
+    set +e
+    (set -e; "step_$1")
+    status=$?
+    set -e
+    ! grep -q "^$1: " "$tmp/skipped" || result=skipped
+    [ "$status" -eq 0 ] || { result=FAILED; failed="$failed $1"; }
+    printf -- '--- step %s: %s, %ds\n' "$1" "$result" $((SECONDS - begin))
+    printf '%-12s %-7s %4ds\n' "$1" "$result" $((SECONDS - begin)) >>"$tmp/summary"
+}
+
+failed=
+: >"$tmp/skipped"
+for step in ${*:-$steps}; do
+    case " $steps " in
+    *" $step "*) run "$step" ;;
+    *) echo "no step $step; steps are: $steps" >&2; exit 2 ;;
+    esac
+done
+
+if [ $# -ne 1 ]; then
+    echo
+    cat "$tmp/summary"
+    sed 's/^/skipped: /' "$tmp/skipped"
+fi
+if [ -n "$failed" ]; then
+    echo "FAILED:$failed"
+    exit 1
+fi

@@ -1,0 +1,32 @@
+# `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
+
+.DEFAULT_GOAL := help
+STEPS := format vet lint staticcheck unit race portable crash cross fuzz blackbox
+.PHONY: help demo test fmt $(STEPS)
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## show one heap in several processes, at one address
+	@go run ./cmd/shmheap demo
+
+test: ## run everything that CI runs
+	@bash .ci/test.sh
+
+fmt: ## format the Go files
+	@gofmt -l -w .
+
+format: ## check that they are formatted
+vet: ## go vet, with each set of build tags
+lint: ## check the project's conventions
+staticcheck: ## staticcheck
+unit: ## the tests of every package
+race: ## the same under the race detector
+portable: ## the tests with the code for systems other than Linux and macOS
+crash: ## the tests that kill a process between any two steps
+cross: ## build, vet and link the tests for every supported system
+fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
+blackbox: ## the tests of the command and of many processes
+
+$(STEPS):
+	@bash .ci/test.sh $@

@@ -1,0 +1,124 @@
+package lint
+
+import (
+	"go/ast"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// shared are the packages at the bottom that more than one layer builds on.
+var shared = []string{"internal/invariants", "internal/crashpoint", "internal/mem", "internal/sys"}
+
+// belowPublic are all packages that a package on top of the public ones may import.
+var belowPublic = with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "kmod")
+
+// mayImport lists, for each package and the packages under it, which packages of the module it may
+// import besides those. A package that the table lacks may import nothing and must be added.
+var mayImport = map[string][]string{
+	"internal/invariants": nil,
+	"internal/lint":       nil,
+	"internal/mem":        {"internal/invariants"},
+	"internal/layout":     {"internal/invariants", "internal/mem"},
+	"internal/sys":        {"internal/invariants", "internal/mem"},
+	"internal/crashpoint": {"internal/sys"},
+	"probe":               shared,
+	"heap":                with(shared, "internal/layout", "probe"),
+	"alloc":               with(shared, "internal/layout", "probe", "heap"),
+	"queue":               with(shared, "internal/layout", "probe", "heap", "alloc"),
+	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
+	"internal/shmtest":    belowPublic,
+	"internal/demo":       {"heap", "alloc"},
+	"cmd":                 with(belowPublic, "internal/demo"),
+	"tests":               belowPublic,
+	// An example shows what a user of the module can write.
+	"examples": {"probe", "heap", "alloc", "queue", "kmod"},
+}
+
+// forTests are packages that any test file may import and no other file.
+var forTests = []string{"internal/shmtest"}
+
+// with returns a new list of all names.
+func with(names []string, more ...string) []string { return slices.Concat(names, more) }
+
+// layer returns the key of mayImport that covers the package, or "".
+func layer(pkg string) string {
+	found := ""
+	for _, key := range slices.Sorted(maps.Keys(mayImport)) {
+		if (pkg == key || strings.HasPrefix(pkg, key+"/")) && len(key) > len(found) {
+			found = key
+		}
+	}
+	return found
+}
+
+// importPath returns the path without quotes. The parser has checked the literal.
+func importPath(spec *ast.ImportSpec) string {
+	unquoted, _ := strconv.Unquote(spec.Path.Value)
+	return unquoted
+}
+
+// importsDown keeps the layers apart: a package imports those below it only. Test files follow the
+// table too, so that a package's tests need nothing above it.
+func importsDown(t *tree) []problem {
+	var problems []problem
+	for _, s := range t.sources {
+		for _, spec := range s.ast.Imports {
+			imported, ours := strings.CutPrefix(importPath(spec), module+"/")
+			if ours && !allowed(s, imported) {
+				problems = append(problems, s.problem(spec.Pos(),
+					"%s must not import %s (table in internal/lint/imports.go)", s.pkg(), imported))
+			}
+		}
+	}
+	return problems
+}
+
+func allowed(s source, imported string) bool {
+	from, to := layer(s.pkg()), layer(imported)
+	switch {
+	case to == "":
+		return false
+	case from == to:
+		return true
+	case slices.Contains(forTests, to):
+		return s.isTest()
+	}
+	return slices.Contains(mayImport[from], to)
+}
+
+// onTop are packages that no user of the module imports.
+var onTop = []string{"cmd", "tests", "internal/demo", "internal/shmtest"}
+
+// dependencies keeps the packages that users import free of modules of others, which only serve the
+// command, the demonstration and the tests. The exception is golang.org/x/sys, which internal/sys
+// alone imports, so that every system call of the module can be found in one place; package syscall
+// is left to the same and, for the names of signals, to the packages on top.
+func dependencies(t *tree) []problem {
+	var problems []problem
+	for _, s := range t.sources {
+		for _, spec := range s.ast.Imports {
+			if why := refuse(s, importPath(spec)); why != "" {
+				problems = append(problems, s.problem(spec.Pos(), "import of %s: %s", importPath(spec), why))
+			}
+		}
+	}
+	return problems
+}
+
+// refuse says why the file must not import the path, or returns "".
+func refuse(s source, imported string) string {
+	free := s.isTest() || slices.Contains(onTop, layer(s.pkg()))
+	host, _, _ := strings.Cut(imported, "/")
+	xsys := strings.HasPrefix(imported, "golang.org/x/sys/")
+	switch {
+	case s.pkg() == "internal/sys" && (xsys || imported == "syscall"):
+		return ""
+	case xsys || imported == "syscall" && !free:
+		return "only internal/sys makes system calls"
+	case strings.Contains(host, ".") && !strings.HasPrefix(imported, module) && !free:
+		return "third-party packages are for cmd, internal/demo and tests"
+	}
+	return ""
+}

@@ -54,6 +54,18 @@ func (m Memory) Bytes(off, n uint64) []byte {
 	return Slice[byte](m, off, n)
 }
 
+// LoadBytes copies shared bytes that others may be writing. Each eight bytes are read at once and in
+// order, so that a reader may decide afterwards, by a word that it loads next, whether they belong
+// together. b must begin at a multiple of eight and have such a length.
+func LoadBytes(b []byte) []byte {
+	out := make([]byte, len(b))
+	m, copied := Over(b), Over(out)
+	for off := uint64(0); off < m.size; off += 8 {
+		*View[uint64](copied, off) = m.Word(off).Load()
+	}
+	return out
+}
+
 // View returns the T at off. T must hold no pointer into Go's heap; off must be aligned for T.
 func View[T any](m Memory, off uint64) *T {
 	var zero T

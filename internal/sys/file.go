@@ -70,10 +70,27 @@ func CreateAt(dir *os.File, name string) (*os.File, error) {
 	return f, nil
 }
 
-// LinkAt gives the file named from in dir the second name to, and fails with EEXIST when it is taken.
+// LinkAt gives the file named from in dir the second name to, and fails with EEXIST when it is taken. A
+// file system without hard links is errors.ErrUnsupported.
 func LinkAt(dir *os.File, from, to string) error {
 	err := unix.Linkat(int(dir.Fd()), from, int(dir.Fd()), to, 0)
+	if errorIs(err, unix.EPERM, unix.ENOTSUP) {
+		err = fmt.Errorf("%w: hard links", errors.ErrUnsupported)
+	}
 	return pathError("link", filepath.Join(dir.Name(), to), err)
+}
+
+// RenameAt gives the file named from in dir the name to instead, and fails with EEXIST when that is
+// taken. Where the system cannot do that in one step the file has both names for a moment.
+func RenameAt(dir *os.File, from, to string) error {
+	err := renameExclusive(int(dir.Fd()), from, to)
+	if errorIs(err, unix.EINVAL, unix.ENOSYS, unix.ENOTSUP) {
+		if err := LinkAt(dir, from, to); err != nil {
+			return err
+		}
+		return UnlinkAt(dir, from)
+	}
+	return pathError("rename", filepath.Join(dir.Name(), to), err)
 }
 
 // UnlinkAt removes name from dir.

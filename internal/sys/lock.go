@@ -15,8 +15,11 @@ import (
 // itself.
 
 // TryLock locks the byte at off of f for writing and reports whether it could. It does not wait.
-func TryLock(f *os.File, off int64) (bool, error) {
-	err := byteLock(f, ofdSetLock, off, unix.F_WRLCK)
+func TryLock(f *os.File, off int64) (bool, error) { return TryLockRange(f, off, 1) }
+
+// TryLockRange locks the n bytes at off, all or none.
+func TryLockRange(f *os.File, off, n int64) (bool, error) {
+	err := rangeLock(f, off, n, unix.F_WRLCK)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
 	}
@@ -25,7 +28,7 @@ func TryLock(f *os.File, off int64) (bool, error) {
 
 // Unlock releases the byte at off.
 func Unlock(f *os.File, off int64) error {
-	return pathError("unlock", f.Name(), byteLock(f, ofdSetLock, off, unix.F_UNLCK))
+	return pathError("unlock", f.Name(), rangeLock(f, off, 1, unix.F_UNLCK))
 }
 
 // Locked reports whether another description than f holds a lock on one of the n bytes at off.
@@ -35,7 +38,7 @@ func Locked(f *os.File, off, n int64) (bool, error) {
 	return err == nil && lock.Type != unix.F_UNLCK, pathError("query lock", f.Name(), err)
 }
 
-func byteLock(f *os.File, command int, off int64, kind int16) error {
-	lock := unix.Flock_t{Type: kind, Start: off, Len: 1}
-	return retry(func() error { return unix.FcntlFlock(f.Fd(), command, &lock) })
+func rangeLock(f *os.File, off, n int64, kind int16) error {
+	lock := unix.Flock_t{Type: kind, Start: off, Len: n}
+	return retry(func() error { return unix.FcntlFlock(f.Fd(), ofdSetLock, &lock) })
 }

@@ -3,12 +3,12 @@ package sys
 import (
 	"errors"
 	"fmt"
-	"github.com/shmheap/shmheap/internal/shmtest"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
 func TestParseMapping(t *testing.T) {

@@ -30,7 +30,11 @@ func PunchHole(f *os.File, off, n int64) error {
 
 // Anonymous makes a file of size bytes that has no name and cannot change its size any more.
 func Anonymous(name string, size int64) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, flags)
+	}
 	if err != nil {
 		return nil, pathError("create memfd", name, err)
 	}
@@ -60,6 +64,9 @@ func Reopen(f *os.File) (*os.File, error) {
 		fd, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		return err
 	})
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("reopen %s: %w: /proc is not mounted", f.Name(), errors.ErrUnsupported)
+	}
 	if err != nil {
 		return nil, pathError("reopen", f.Name(), err)
 	}

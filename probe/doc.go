@@ -35,6 +35,7 @@
 //
 // # What it is not
 //
-// It looks at this process only: whether a range is free in another one, that one has to find out. It
-// does not know files or heaps, and it does not move what is in the way.
+// It reserves in this process only. What it says of others is what was seen: Of and Check look at running
+// processes and Survey at programs that will run, and a process may map something else a moment later.
+// It does not know files or heaps, and it does not move what is in the way.
 package probe

@@ -39,18 +39,22 @@ var (
 type TakenError struct {
 	Range    Range     // that was asked for
 	Mappings []Mapping // that overlap it, whole, ascending; empty when they were gone again or unreadable
+	Classes  []Class   // of Mappings, one each; empty where nobody looked
 }
 
-// Error names the range, the first mapping in the way and the number of the others.
+// Error names the range, the first mapping in the way with its class, and the number of the others.
 func (e *TakenError) Error() string {
-	switch n := len(e.Mappings); n {
-	case 0:
+	if len(e.Mappings) == 0 {
 		return fmt.Sprintf("reserve %v: taken by a mapping that could not be found afterwards", e.Range)
-	case 1:
-		return fmt.Sprintf("reserve %v: taken by %v", e.Range, e.Mappings[0])
-	default:
-		return fmt.Sprintf("reserve %v: taken by %v and %d more", e.Range, e.Mappings[0], n-1)
 	}
+	text := fmt.Sprintf("reserve %v: taken by %v", e.Range, e.Mappings[0])
+	if len(e.Classes) > 0 {
+		text += fmt.Sprintf(", %v", e.Classes[0])
+	}
+	if more := len(e.Mappings) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Unwrap returns ErrTaken.

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 // Options steers Find. The zero value and nil are valid.
 type Options struct {
 	Key   string  // hashed to the slot where the search in a window starts: who uses the same key meets
 	Avoid []Range // not to be overlapped, because they are taken elsewhere; order does not matter
+	// Forbid are processes and programs whose addresses are not to be overlapped either.
+	Forbid []Occupant
 }
 
 // Find takes size bytes, a positive multiple of Guard, at the first candidate that can be had, in the
@@ -27,7 +30,7 @@ func Find(size uint64, opts *Options) (*Reservation, error) {
 		opts = &Options{}
 	}
 	s := search{size: size, key: opts.Key, take: bestWay(), tries: triesOn(runtime.GOOS)}
-	s.avoid = newRangeSet(append(ownRanges(runtime.GOOS), opts.Avoid...))
+	s.avoid = newRangeSet(slices.Concat(ownRanges(runtime.GOOS), opts.Avoid, forbidden(opts.Forbid)))
 	return s.run(Windows())
 }
 

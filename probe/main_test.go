@@ -1,20 +1,18 @@
 package probe
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/shmtest"
 	"github.com/shmheap/shmheap/internal/sys"
 )
 
@@ -37,21 +35,6 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runChild runs the named child and returns what it printed. It fails the test when the child fails.
-func runChild(t *testing.T, name string) string {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+name)
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.ENOEXEC) {
-		t.Skip("an emulated program cannot run itself; register the emulator with binfmt_misc (qemu-user-static)")
-	}
-	if err != nil {
-		t.Fatalf("child %s: %v\n%s", name, err, out)
-	}
-	return string(out)
-}
-
 // eachWay runs a test with every way to take a range that this build and this system have.
 func eachWay(t *testing.T, test func(t *testing.T, take way)) {
 	t.Run("hint", func(t *testing.T) { test(t, byHint) })
@@ -70,7 +53,7 @@ func area(t *testing.T) uint64 {
 	t.Helper()
 	windows := Windows()
 	if len(windows) == 0 {
-		t.Skipf("no windows are known for %s/%s", runtime.GOOS, runtime.GOARCH)
+		shmtest.SkipAnywhere(t, fmt.Sprintf("no windows are known for %s/%s", runtime.GOOS, runtime.GOARCH))
 	}
 	w := windows[0]
 	n := (w.End - w.Start) / areaSize

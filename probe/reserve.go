@@ -28,7 +28,8 @@ const (
 // ErrNoMemory, or the errno of the kernel. Any number of goroutines may call it at once; of those that
 // want overlapping ranges one gets its own. A process that dies holds nothing.
 func Reserve(base, size uint64) (*Reservation, error) {
-	return reserve(base, size, bestWay())
+	r, err := reserve(base, size, bestWay())
+	return r, withClasses(err)
 }
 
 // holes is held for writing while a mapping that fails may leave a hole in its reservation, so that no
@@ -43,6 +44,7 @@ func reserve(base, size uint64, take way) (*Reservation, error) {
 	if span.End <= base {
 		return nil, fmt.Errorf("reserve %#x bytes at %#x: %w", size, base, ErrBeyond)
 	}
+	handed.look() // before there are reservations of our own
 	holes.RLock()
 	defer holes.RUnlock()
 	err := claim(span, take)

@@ -1,0 +1,167 @@
+package probe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+
+	"github.com/shmheap/shmheap/internal/handshake"
+	"github.com/shmheap/shmheap/internal/stamp"
+	"github.com/shmheap/shmheap/internal/sys"
+)
+
+// ErrNotReserved is returned by Adopt for a range that was not reserved for this program when it was
+// started, or that was taken over already.
+var ErrNotReserved = errors.New("range was not reserved when the program was started")
+
+// Adopt takes over the size bytes at base that were reserved in this process before the first
+// instruction of its program. There are two ways to do that, and each is proved before it is believed:
+//
+//   - "shmheap run" reserves the range and names it in the environment variable SHMHEAP_RESERVED. The
+//     range must be one private anonymous mapping without access that ends where the variable says,
+//     or touches nothing but others of its kind, and must begin with the nonce of the variable. Only a
+//     kernel that shows nobody such memory (proc_mem.force_override) spares it the last proof.
+//   - "shmheap stamp" writes it into the executable as a segment. The range must be a private mapping
+//     of that executable without access.
+//
+// So a program that has inherited the variable from the one that was launched gets ErrNotReserved,
+// and makes its reservation itself. Other errors are ErrUnaligned and the errno of the kernel; after
+// that the range may be lost. What was adopted and released can not be adopted again. Any number of
+// goroutines may call it at once; one of them gets the range.
+func Adopt(base, size uint64) (*Reservation, error) {
+	if base == 0 || size == 0 || base%Guard != 0 || size%Guard != 0 || base+size <= base {
+		return nil, fmt.Errorf("adopt %#x bytes at %#x: %w", size, base, ErrUnaligned)
+	}
+	span := Range{base, base + size}
+	if !handed.take(span) {
+		return nil, fmt.Errorf("adopt %v: %w", span, ErrNotReserved)
+	}
+	holes.Lock()
+	defer holes.Unlock()
+	// It becomes like a reservation of our own: anonymous, even where it was a stamp. The old mapping is
+	// ours and goes in the same step (see package handshake for why it is ours).
+	if err := sys.MapNone(span.Start, span.Size()); err != nil {
+		return nil, fmt.Errorf("adopt %v: %w", span, err)
+	}
+	take := bestWay()
+	return &Reservation{span: span, take: take, guards: guards.around(span, take)}, nil
+}
+
+// handed is what was reserved for this program when it was started. It is looked at before this
+// package makes its first reservation, so that none of its own can be taken for one of those.
+var handed handover
+
+type handover struct {
+	once   sync.Once
+	mu     sync.Mutex
+	ranges map[Range]bool // not yet taken
+}
+
+// look fills in the ranges, the first time.
+func (h *handover) look() {
+	h.once.Do(func() {
+		h.ranges = make(map[Range]bool)
+		for _, r := range append(launchedRanges(os.Getenv(handshake.Variable)), stampedRanges()...) {
+			h.ranges[r] = true
+		}
+	})
+}
+
+func (h *handover) take(span Range) bool {
+	h.look()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	there := h.ranges[span]
+	delete(h.ranges, span)
+	return there
+}
+
+// launchedRanges returns those ranges of the variable's value that prove to be reserved.
+func launchedRanges(value string) (proved []Range) {
+	entries := handshake.Parse(value)
+	if len(entries) == 0 {
+		return nil
+	}
+	mappings, _ := Self() // what cannot be read proves nothing
+	spans := make([]Range, len(entries))
+	for i, e := range entries {
+		spans[i] = Range{e.Base, e.Base + e.Size}
+	}
+	for i, e := range entries {
+		if reservedAlone(mappings, spans[i], spans, hasNoFile) && carries(e.Base, e.Nonce) {
+			proved = append(proved, spans[i])
+		}
+	}
+	return proved
+}
+
+func hasNoFile(m Mapping) bool { return m.Inode == 0 }
+
+// reservedAlone reports whether span is covered by private mappings without access, of the right kind,
+// that lie in the union of all spans. Neighbours of one kind are one mapping to the kernel.
+func reservedAlone(mappings []Mapping, span Range, all []Range, right func(Mapping) bool) bool {
+	union, next := newRangeSet(all), span.Start
+	for _, m := range mappings {
+		switch {
+		case !m.Overlaps(span):
+		case m.Start > next || m.Perms != "---p" || !right(m) || !union.contains(m.Range):
+			return false
+		default:
+			next = m.End
+		}
+	}
+	return next >= span.End
+}
+
+// contains reports whether all of r is in the set.
+func (s rangeSet) contains(r Range) bool {
+	for _, part := range s {
+		if part.Start <= r.Start && r.End <= part.End {
+			return true
+		}
+	}
+	return false
+}
+
+// carries reports whether the reservation at base begins with the nonce, or cannot be looked into.
+func carries(base uint64, nonce handshake.Nonce) bool {
+	var got handshake.Nonce
+	if base > math.MaxInt64 {
+		return false
+	}
+	return sys.ReadOwn(base, got[:]) != nil || bytes.Equal(got[:], nonce[:])
+}
+
+// stampedRanges returns the ranges that the executable of this process reserves, where they are so.
+func stampedRanges() (proved []Range) {
+	f, err := sys.OpenProgram()
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	stamps, err := stamp.Ranges(f)
+	if err != nil || len(stamps) == 0 {
+		return nil
+	}
+	mappings, _ := Self()
+	for _, s := range stamps {
+		span := Range{s.Base, s.End()}
+		if reservedAlone(mappings, span, []Range{span}, mappingOf(f)) {
+			proved = append(proved, span)
+		}
+	}
+	return proved
+}
+
+// mappingOf returns what recognises mappings of f. On an overlay file system stat and the memory map
+// tell different inodes, and then the path tells; it is what the link in /proc leads to.
+func mappingOf(f *os.File) func(Mapping) bool {
+	path, _ := os.Readlink(f.Name())
+	info, _ := sys.Stat(f)
+	return func(m Mapping) bool {
+		return m.Inode != 0 && (m.Inode == info.Inode || m.Path == path)
+	}
+}

@@ -22,7 +22,9 @@ func (a *Allocator) Check() *heap.Report {
 	}
 	defer a.leave()
 	if a.heap != nil {
-		r = a.heap.Check()
+		if r = a.heap.Check(); r.Cut {
+			return r
+		}
 	}
 	c := checker{a: a, report: r}
 	c.caches()

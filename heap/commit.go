@@ -51,16 +51,36 @@ func (h *Heap) commit(off, n uint64) error {
 func (h *Heap) commitRun(first, end uint64) error {
 	var err error
 	if h.canAllocate {
-		err = sys.Allocate(h.file, int64(first<<layout.GranuleShift), int64((end-first)<<layout.GranuleShift))
-		if err == nil {
-			h.setCommitted(first, end)
-		}
+		err = h.commitByAllocating(first, end)
 	} else {
 		err = h.commitByWriting(first, end)
 	}
 	if err != nil {
 		return fmt.Errorf("grow heap %q: %w", h.geometry.name, wrapOS(err))
 	}
+	return nil
+}
+
+// allocateStep is how many granules are allocated at once, 4 MiB. A signal makes tmpfs before Linux
+// 6.18 give up and undo everything (mm/shmem.c, shmem_fallocate), so that a program with a profiling
+// timer of 10 ms would never get through an allocation that takes longer.
+const allocateStep = 64
+
+// commitByAllocating sets the bits when it has storage for the whole run. When that fails it gives
+// back what it got, so that a block that does not fit leaves the file system as it was; only tables
+// keep it, because a peer may have committed them meanwhile.
+func (h *Heap) commitByAllocating(first, end uint64) error {
+	for g := first; g < end; g += allocateStep {
+		n := min(allocateStep, end-g)
+		err := sys.Allocate(h.file, int64(g<<layout.GranuleShift), int64(n<<layout.GranuleShift))
+		if err != nil {
+			if first >= h.geometry.FirstGranule() {
+				sys.PunchHole(h.file, int64(first<<layout.GranuleShift), int64((g+n-first)<<layout.GranuleShift))
+			}
+			return err
+		}
+	}
+	h.setCommitted(first, end)
 	return nil
 }
 
@@ -98,7 +118,7 @@ func (h *Heap) Decommit(off, n uint64) error {
 		return err
 	}
 	defer h.leave()
-	if off < h.geometry.Sections.Data || (off|n)%layout.GranuleSize != 0 || !h.memory.Contains(off, n) {
+	if off < h.geometry.Sections.Data || (off|n)%layout.GranuleSize != 0 || n == 0 || !h.memory.Contains(off, n) {
 		return fmt.Errorf("decommit %d bytes at offset %#x: %w", n, off, ErrOffset)
 	}
 	for g := off >> layout.GranuleShift; g < (off+n)>>layout.GranuleShift; g++ {

@@ -19,17 +19,18 @@ import (
 //
 // It returns ErrExist when the name or path is taken, ErrName or ErrSize for a bad name or size,
 // ErrPermission or ErrInsecure when the private directory is not this user's alone, ErrNoSpace when
-// there is no room for the tables, and probe's errors when no base can be had.
+// there is no room for the tables, and probe's errors when no base can be had: among them ErrForbidden
+// when Options.Forbid rules out the one in Options.
 func Create(name string, opts *Options) (*Heap, error) {
 	o := opts.orDefault()
-	h, err := create(name, &o)
+	h, err := createNamed(name, &o)
 	if err != nil {
 		return nil, fmt.Errorf("create heap %q: %w", name, err)
 	}
 	return h, nil
 }
 
-func create(name string, o *Options) (*Heap, error) {
+func createNamed(name string, o *Options) (*Heap, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -63,18 +64,18 @@ func createIn(dir *os.File, at location, name string, o *Options) (*Heap, error)
 	crashpoint.Hit("heap.create.after-file")
 	h, err := initialise(f, name, at.path(), o)
 	if err == nil {
-		if err = sys.LinkAt(dir, temporary, at.file); err != nil {
+		if err = sys.RenameAt(dir, temporary, at.file); err != nil {
 			err = errors.Join(wrapOS(err), h.Close())
 		}
 	}
-	crashpoint.Hit("heap.create.after-link")
-	if err2 := sys.UnlinkAt(dir, temporary); err == nil && err2 != nil {
-		err = errors.Join(err2, h.Close())
-	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, sys.UnlinkAt(dir, temporary))
 	}
-	return h, sys.Unlock(h.file, lockCreate)
+	crashpoint.Hit("heap.create.after-name")
+	if err := sys.Unlock(h.file, lockCreate); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
 }
 
 // CreateAnonymous makes a heap without a file name and attaches to it. It lives as long as a process
@@ -109,7 +110,7 @@ func createAnonymous(name string, o *Options) (*Heap, error) {
 
 // initialise turns an empty file of our own into a complete heap. It takes f over.
 func initialise(f *os.File, name, path string, o *Options) (*Heap, error) {
-	h := &Heap{file: f, path: path}
+	h := &Heap{file: f, path: path, reservation: o.reservation}
 	err := h.initialise(name, o)
 	if err != nil {
 		return nil, errors.Join(err, h.release())
@@ -162,11 +163,17 @@ func (h *Heap) sizeFile(o *Options) error {
 // reserveNew chooses the base: the caller's, or one that package probe finds. The user and the name
 // select where the search begins, so that two heaps of one process do not meet.
 func (h *Heap) reserveNew(name string, o *Options) (err error) {
-	if o.Base != 0 {
-		h.reservation, err = probe.Reserve(o.Base, h.geometry.Size)
+	if h.reservation != nil { // by Join
+		if h.reservation.Range().Size() != h.geometry.Size {
+			return fmt.Errorf("%w: %#x bytes are reserved, the file system makes it %#x", ErrSize, h.reservation.Range().Size(), h.geometry.Size)
+		}
+	} else if o.Base != 0 {
+		if err := probe.Check(probe.Range{Start: o.Base, End: o.Base + h.geometry.Size}, o.Forbid); err != nil {
+			return err
+		}
+		h.reservation, err = claim(o.Base, h.geometry.Size)
 	} else {
-		key := fmt.Sprintf("%d/%s", os.Geteuid(), name)
-		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{Key: key})
+		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{Key: BaseKey(name), Forbid: o.Forbid})
 	}
 	if err != nil {
 		return err
@@ -177,6 +184,9 @@ func (h *Heap) reserveNew(name string, o *Options) (err error) {
 	}
 	return nil
 }
+
+// BaseKey returns the key by which package probe chooses the base of a heap of this user with this name.
+func BaseKey(name string) string { return fmt.Sprintf("%d/%s", os.Geteuid(), name) }
 
 // Names of files that are being created: . NAME . random temporarySuffix.
 const (
@@ -215,6 +225,9 @@ func sweep(dir *os.File, at location) {
 	for _, name := range names {
 		if file, ok := cutTemporary(name); ok && (at.private || file == at.file) {
 			sweepOne(dir, name)
+		}
+		if at.private {
+			sweepMeeting(dir, name)
 		}
 	}
 }

@@ -31,6 +31,7 @@ func locate(name string, o *Options) (location, error) {
 		return location{}, err
 	}
 	dir, err := privateDir(o)
+	dir = filepath.Clean(dir) // with a slash behind it a symlink would be followed
 	return location{dir: dir, file: name + suffix, private: true}, err
 }
 
@@ -66,7 +67,7 @@ func (l location) openDir(create bool) (*os.File, error) {
 	}
 	f, err := sys.OpenDir(l.dir)
 	if err != nil {
-		return nil, wrapOS(err)
+		return nil, explain(err, l.dir, os.ModeDir)
 	}
 	if err := checkPrivate(f); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -91,12 +92,21 @@ func checkPrivate(f *os.File) error {
 func (l location) open(dir *os.File) (*os.File, error) {
 	f, err := sys.OpenAt(dir, l.file)
 	if err != nil {
-		return nil, wrapOS(err)
+		return nil, explain(err, l.path(), 0)
 	}
 	if err := checkFile(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// explain wraps the error of opening path: with ErrInsecure when something else than wanted is there,
+// such as a symlink, a socket, or a directory in place of a file.
+func explain(err error, path string, wanted os.FileMode) error {
+	if found, e := os.Lstat(path); e == nil && found.Mode().Type() != wanted {
+		return fmt.Errorf("%w: %s is %v: %w", ErrInsecure, path, found.Mode(), err)
+	}
+	return wrapOS(err)
 }
 
 func checkFile(f *os.File) error {

@@ -32,11 +32,6 @@ var (
 	ErrOffset       = errors.New("offset outside the data of the heap")
 )
 
-// corrupt reports damage at an offset of the region.
-func (h *Heap) corrupt(off uint64, format string, args ...any) error {
-	return fmt.Errorf("%w: at %#x: %s", ErrCorrupt, h.geometry.base+off, fmt.Sprintf(format, args...))
-}
-
 // wrapOS gives an operating-system error the sentinel that callers test for.
 func wrapOS(err error) error {
 	switch {

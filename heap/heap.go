@@ -34,7 +34,7 @@ type Heap struct {
 	closed  bool
 	onClose []func() error
 
-	rootsMutex, growth, slots sync.Mutex // in front of the byte locks of the same names
+	rootsMutex, growth sync.Mutex // in front of the byte locks of the same names
 }
 
 // enter keeps the mapping in place until leave.

@@ -16,17 +16,17 @@ import (
 
 // Info describes a heap.
 type Info struct {
-	Name      string
-	Path      string
-	ID        string // hexadecimal
-	Base      uint64
-	Size      uint64 // maximum size in bytes
-	Committed uint64 // bytes that have storage
-	Version   uint32 // of the format
-	PageSize  uint32 // of the system that created it
-	Created   time.Time
-	Peers     int   // attached processes
-	Err       error // why the rest could not be read, in the results of List
+	Name      string    // as it was created
+	Path      string    // of the file, "" for an anonymous heap
+	ID        string    // hexadecimal
+	Base      uint64    // address of the region
+	Size      uint64    // maximum size in bytes
+	Committed uint64    // bytes that have storage
+	Version   uint32    // of the format
+	PageSize  uint32    // of the system that created it
+	Created   time.Time // by the creator's clock
+	Peers     int       // attached processes
+	Err       error     // why the rest could not be read, in the results of List
 }
 
 // Info describes this heap.
@@ -165,14 +165,35 @@ func remove(at location, force bool) error {
 	if !at.private && !looksLikeHeap(f) {
 		return fmt.Errorf("%w: %s holds no superblock, and is not in the private directory", ErrCorrupt, at.path())
 	}
-	used, err := sys.Locked(f, lockPeers, layout.MaxPeers)
+	// As long as all slots are locked nobody can attach.
+	free, err := sys.TryLockRange(f, lockPeers, layout.MaxPeers)
 	if err != nil {
 		return err
 	}
-	if used && !force {
+	if !free && !force {
 		return ErrInUse
 	}
+	if err := at.stillLeadsTo(dir, f); err != nil {
+		return err
+	}
 	return wrapOS(sys.UnlinkAt(dir, at.file))
+}
+
+// stillLeadsTo returns an error when the name has been given to another file since f was opened.
+func (l location) stillLeadsTo(dir, f *os.File) error {
+	again, err := l.open(dir)
+	if err != nil {
+		return err
+	}
+	defer again.Close()
+	old, err := sys.Stat(f)
+	if err != nil {
+		return err
+	}
+	if now, err := sys.Stat(again); err != nil || !now.Same(old) {
+		return errors.Join(fmt.Errorf("%w: it was made anew meanwhile", ErrInUse), err)
+	}
+	return nil
 }
 
 // looksLikeHeap keeps Remove from deleting a file that was named by mistake.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/shmheap/shmheap/internal/sys"
 	"github.com/shmheap/shmheap/probe"
@@ -14,13 +15,13 @@ import (
 //
 // It returns ErrNotExist, ErrPermission or ErrInsecure for a file that is missing, somebody else's or
 // open to others; ErrCorrupt, ErrVersion or ErrNotReady for a superblock that does not hold; ErrOpen
-// when this process has the heap open; ErrTooManyPeers; and probe's errors, with the mapping in the
-// way, when the base is taken.
+// when this process has the heap open; ErrTooManyPeers; a *ConflictError with all that is in the way
+// when the base is taken; and probe's errors when it cannot be had for another reason.
 func Open(name string, opts *Options) (*Heap, error) {
 	o := opts.orDefault()
 	h, err := open(name, &o)
 	if err != nil {
-		return nil, fmt.Errorf("open heap %q: %w", name, err)
+		return nil, fmt.Errorf("open heap %q: %w", name, startAgain(err, &o))
 	}
 	return h, nil
 }
@@ -34,7 +35,7 @@ func open(name string, o *Options) (*Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attachTo(f, at.path())
+	return attachTo(f, at.path(), nil)
 }
 
 // OpenFile attaches to the heap behind a descriptor that was inherited or received. f stays the
@@ -47,7 +48,7 @@ func OpenFile(f *os.File, _ *Options) (*Heap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
 	}
-	h, err := attachTo(own, "")
+	h, err := attachTo(own, "", nil)
 	if err != nil {
 		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
 	}
@@ -67,9 +68,9 @@ func openOwn(f *os.File) (*os.File, error) {
 	return own, nil
 }
 
-// attachTo takes f over.
-func attachTo(f *os.File, path string) (*Heap, error) {
-	h := &Heap{file: f, path: path}
+// attachTo takes f over, and a reservation that may be at the base already.
+func attachTo(f *os.File, path string, given *probe.Reservation) (*Heap, error) {
+	h := &Heap{file: f, path: path, reservation: given}
 	if err := h.attachTo(); err != nil {
 		return nil, errors.Join(err, h.release())
 	}
@@ -86,11 +87,45 @@ func (h *Heap) attachTo() (err error) {
 	if h.canAllocate, err = canAllocate(h.file); err != nil {
 		return err
 	}
-	if h.reservation, err = probe.Reserve(h.geometry.base, h.geometry.Size); err != nil {
+	if err := h.reserveBase(); err != nil {
 		return err
 	}
 	if err := h.mapRegion(); err != nil {
 		return err
+	}
+	return h.attachNamed()
+}
+
+// reserveBase reserves the recorded base, unless it was given.
+func (h *Heap) reserveBase() (err error) {
+	want := probe.Range{Start: h.geometry.base, End: h.geometry.base + h.geometry.Size}
+	if h.reservation != nil && h.reservation.Range() == want {
+		return nil
+	}
+	if err := h.reservation.Release(); err != nil {
+		return err
+	}
+	if h.reservation, err = claim(want.Start, want.Size()); err != nil {
+		return h.conflict(err)
+	}
+	return nil
+}
+
+// attachNamed attaches to a heap whose name is not being taken away. Remove holds all slots for a
+// moment, and after that the file has no name.
+func (h *Heap) attachNamed() error {
+	for range 100 {
+		err := h.attach()
+		if named := h.path == "" || hasName(h.file); !named {
+			if err == nil {
+				h.detach()
+			}
+			return fmt.Errorf("%w: removed meanwhile", ErrNotExist)
+		}
+		if !errors.Is(err, ErrTooManyPeers) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
 	}
 	return h.attach()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/probe"
 )
 
 // Options say how a heap is made and where heaps are looked for. The zero value is valid, and nil
@@ -15,6 +16,9 @@ type Options struct {
 	Size uint64
 	// Base is the address of the region. 0 lets package probe choose one.
 	Base uint64
+	// Forbid are processes and programs that are to join later: no base is chosen, and none accepted,
+	// at which they have, or may have, something else.
+	Forbid []probe.Occupant
 	// Path is the file to make, on any file system that can be mapped, instead of a file of the
 	// heap's name in Dir. Used by Create alone; to open such a heap, give its path as its name.
 	Path string
@@ -23,8 +27,17 @@ type Options struct {
 	Dir string
 	// MaxPeers, MaxRoots and MaxCaches are the lengths of the tables. 0 means 1024, 256 and 4096.
 	MaxPeers, MaxRoots, MaxCaches uint32
+	// StartAgain makes Open, when something lies where the heap must be mapped, start the program of
+	// this process again instead of returning the error: on Linux a program with a fixed address from
+	// a copy in which the kernel reserves the range, and any other as it is, at most three times and
+	// only if what lies there was placed at random. It is exec: os.Args, the environment, the working
+	// directory, the process id and descriptors that are not close-on-exec stay, and all else is lost
+	// without a trace of a deferred call. So call Open early in main, before anything has been begun.
+	StartAgain bool
 	// Force makes Remove take away the name although peers are attached. They keep their mapping.
 	Force bool
+
+	reservation *probe.Reservation // of Join: where to create the heap
 }
 
 // DefaultSize is the maximum size of a heap when Options do not say.

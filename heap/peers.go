@@ -32,11 +32,11 @@ func (id PeerID) String() string { return fmt.Sprintf("%d.%d", id.Slot(), id.Gen
 // Peer describes an attached process. All but ID and Alive is what the process said of itself.
 type Peer struct {
 	ID       PeerID
-	PID      int
-	UID      int
-	Program  string
-	Attached time.Time
-	Alive    bool
+	PID      int       // in its own pid namespace
+	UID      int       // its user
+	Program  string    // base name of its executable
+	Attached time.Time // since when
+	Alive    bool      // what Heap.Alive says
 }
 
 // Peer returns the id of this attachment.
@@ -52,45 +52,67 @@ func (h *Heap) Alive(id PeerID) (bool, error) {
 	return h.alive(id)
 }
 
+// alive looks at the state once more when it finds the lock held: another process takes the lock when
+// the slot is free, and it may have become so after the first look.
 func (h *Heap) alive(id PeerID) (bool, error) {
 	if uint64(id.Slot()) >= uint64(len(h.peers)) || id>>(layout.PeerGenBits+layout.PeerSlotBits) != 0 {
 		return false, nil
 	}
-	if h.peers[id.Slot()].State.Load() != attachedState(id) {
+	state := &h.peers[id.Slot()].State
+	if state.Load() != attachedState(id) {
 		return false, nil
 	}
 	if id == h.peer {
 		return true, nil
 	}
-	return sys.Locked(h.file, lockPeers+int64(id.Slot()), 1)
+	locked, err := sys.Locked(h.file, lockPeers+int64(id.Slot()), 1)
+	return locked && state.Load() == attachedState(id), err
 }
 
 func attachedState(id PeerID) uint64 {
 	return uint64(id.Generation())<<layout.PeerStateBits | layout.PeerAttached
 }
 
-// attach takes a slot: its byte lock first, and then the next generation. A slot whose peer died may
-// be taken at once, because whatever the dead peer owns names its generation.
+// attach takes a free slot: its byte lock first, and then the next generation. When there is none it
+// frees those of dead peers, which may be done at once, because whatever a dead peer owns names its
+// generation.
 //
 // Killed with the lock and before the store, nothing has changed. Killed behind the store, the slot
 // belongs to a dead peer that owns nothing.
 func (h *Heap) attach() error {
-	for _, dead := range []bool{false, true} {
-		for slot := range h.peers {
-			if isAttached(h.peers[slot].State.Load()) != dead {
-				continue
-			}
-			got, err := sys.TryLock(h.file, lockPeers+int64(slot))
-			if err != nil {
-				return err
-			}
-			if got {
-				h.takeSlot(uint16(slot))
-				return nil
-			}
+	got, err := h.takeFreeSlot()
+	if err == nil && !got {
+		if err = h.releaseDead(); err == nil {
+			got, err = h.takeFreeSlot()
 		}
 	}
-	return fmt.Errorf("%w: all %d slots are taken", ErrTooManyPeers, len(h.peers))
+	if err == nil && !got {
+		err = fmt.Errorf("%w: all %d slots are taken", ErrTooManyPeers, len(h.peers))
+	}
+	return err
+}
+
+// takeFreeSlot locks no slot whose state names a dead peer: as long as the lock was held, others would
+// take that peer for alive again.
+func (h *Heap) takeFreeSlot() (bool, error) {
+	for slot := range h.peers {
+		state, lock := &h.peers[slot].State, lockPeers+int64(slot)
+		if isAttached(state.Load()) {
+			continue
+		}
+		got, err := sys.TryLock(h.file, lock)
+		if err == nil && got && isAttached(state.Load()) { // somebody was quicker, and died
+			got, err = false, sys.Unlock(h.file, lock)
+		}
+		if err != nil {
+			return false, err
+		}
+		if got {
+			h.takeSlot(uint16(slot))
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (h *Heap) takeSlot(slot uint16) {
@@ -102,10 +124,17 @@ func (h *Heap) takeSlot(slot uint16) {
 	p.PID, p.UID = uint32(os.Getpid()), uint32(os.Getuid())
 	p.Attached = time.Now().UnixNano()
 	p.Program = [layout.ProgramSize]byte{}
-	copy(p.Program[:len(p.Program)-1], filepath.Base(os.Args[0]))
+	copy(p.Program[:len(p.Program)-1], programName())
 	crashpoint.Hit("heap.attach.before-state")
 	p.State.StoreRelease(attachedState(h.peer))
 	crashpoint.Hit("heap.attach.after-state")
+}
+
+func programName() string {
+	if len(os.Args) == 0 { // a library in a program of another language
+		return "unknown"
+	}
+	return filepath.Base(os.Args[0])
 }
 
 // detach frees the slot. The lock goes with the file description.
@@ -121,31 +150,28 @@ func (h *Heap) ReleaseDead() error {
 		return err
 	}
 	defer h.leave()
+	return h.releaseDead()
+}
+
+// releaseDead needs no lock: only a dead peer's state stays what it is when nobody holds its lock, and
+// who takes the slot meanwhile finds the same generation there.
+func (h *Heap) releaseDead() error {
 	for slot := range h.peers {
-		state := &h.peers[slot].State
-		if slot == int(h.peer.Slot()) || !isAttached(state.Load()) {
+		w := &h.peers[slot].State
+		state := w.Load()
+		id := MakePeerID(uint16(slot), uint32(state>>layout.PeerStateBits))
+		if state != attachedState(id) {
 			continue
 		}
-		if err := h.releaseSlot(lockPeers+int64(slot), state); err != nil {
+		alive, err := h.alive(id)
+		if err != nil {
 			return err
+		}
+		if !alive {
+			w.CompareAndSwap(state, state&^(1<<layout.PeerStateBits-1))
 		}
 	}
 	return nil
-}
-
-// releaseSlot frees a slot if nobody holds its lock. The state is read again under the lock: a new peer
-// may have come and gone.
-func (h *Heap) releaseSlot(lock int64, state *mem.Word) error {
-	h.slots.Lock() // one description does not exclude itself
-	defer h.slots.Unlock()
-	dead, err := sys.TryLock(h.file, lock)
-	if err != nil || !dead {
-		return err
-	}
-	if s := state.Load(); isAttached(s) {
-		state.StoreRelease(s &^ (1<<layout.PeerStateBits - 1))
-	}
-	return sys.Unlock(h.file, lock)
 }
 
 func isAttached(state uint64) bool { return state&(1<<layout.PeerStateBits-1) == layout.PeerAttached }

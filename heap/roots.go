@@ -1,11 +1,13 @@
 package heap
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
 )
 
 // Fingerprint identifies the type of what a root leads to. Package alloc computes it from a Go type;
@@ -14,10 +16,10 @@ type Fingerprint uint64
 
 // Root is a named entry point into the heap.
 type Root struct {
-	Name     string // at most 63 bytes, no control characters
-	Offset   uint64 // from the base, 0 is nil
-	Type     Fingerprint
-	TypeName string // for people; cut to 31 bytes
+	Name     string      // at most 63 bytes, no control characters
+	Offset   uint64      // from the base, 0 is nil
+	Type     Fingerprint // of what lies there
+	TypeName string      // for people; cut to 31 bytes
 }
 
 // LoadRoot returns the root of that name, or ErrNoRoot. It takes no lock and does not wait.
@@ -45,7 +47,8 @@ func (h *Heap) LoadOrStoreRoot(r Root) (actual Root, loaded bool, err error) {
 	return h.changeRoot(r, false)
 }
 
-// DeleteRoot takes the name away. What it led to stays. It returns ErrNoRoot or ErrBusy.
+// DeleteRoot takes the name away, that of a damaged root too. What it led to stays. It returns ErrNoRoot
+// or ErrBusy.
 func (h *Heap) DeleteRoot(name string) error {
 	if err := h.enter(); err != nil {
 		return err
@@ -57,8 +60,9 @@ func (h *Heap) DeleteRoot(name string) error {
 	}
 	defer unlock()
 	_, entry, err := h.findRoot(name)
-	if err == nil {
-		entry.State.StoreRelease(nextRootState(entry, layout.RootFree))
+	if entry != nil { // damaged or not
+		entry.State.Swap(nextRootState(entry, layout.RootFree)) // a barrier: what comes next is written later
+		return nil
 	}
 	return err
 }
@@ -96,9 +100,9 @@ func (h *Heap) changeRoot(r Root, replace bool) (actual Root, loaded bool, err e
 	}
 	defer unlock()
 	switch old, entry, err := h.findRoot(r.Name); {
-	case entry == nil:
+	case errors.Is(err, ErrNoRoot):
 		return r, false, h.newRoot(r)
-	case err != nil:
+	case err != nil && !(replace && entry != nil):
 		return r, false, err
 	case old.Type != r.Type:
 		return old, true, fmt.Errorf("%w: %q is a %s, not a %s", ErrRootType, r.Name, old.TypeName, r.TypeName)
@@ -118,7 +122,7 @@ func (h *Heap) newRoot(r Root) error {
 			continue
 		}
 		entry.Offset.StoreRelease(r.Offset)
-		entry.Type = uint64(r.Type)
+		entry.Type.StoreRelease(uint64(r.Type))
 		entry.Name, entry.TypeName = [layout.NameSize]byte{}, [layout.TypeNameSize]byte{}
 		copy(entry.Name[:len(entry.Name)-1], r.Name)
 		copy(entry.TypeName[:len(entry.TypeName)-1], r.TypeName)
@@ -145,6 +149,9 @@ func (h *Heap) findRoot(name string) (Root, *layout.Root, error) {
 		if ok && r.Name == name {
 			return r, &h.roots[i], err
 		}
+		if errors.Is(err, ErrBusy) {
+			return Root{}, nil, err
+		}
 	}
 	return Root{}, nil, fmt.Errorf("%w: %q", ErrNoRoot, name)
 }
@@ -157,9 +164,9 @@ func (h *Heap) readRoot(entry *layout.Root) (Root, bool, error) {
 		if state&rootStateMask != layout.RootReady {
 			return Root{}, false, nil
 		}
-		offset, kind := entry.Offset.Load(), entry.Type
-		name, _ := cutName(entry.Name[:])
-		typeName, _ := cutName(entry.TypeName[:])
+		offset, kind := entry.Offset.Load(), entry.Type.Load()
+		name, _ := cutName(mem.LoadBytes(entry.Name[:]))
+		typeName, _ := cutName(mem.LoadBytes(entry.TypeName[:]))
 		if entry.State.Load() != state {
 			continue
 		}

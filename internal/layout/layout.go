@@ -104,15 +104,15 @@ type Sections struct {
 	Data      uint64 // first data byte, a multiple of GranuleSize
 }
 
-// Root is a named entry point. State is RootFree or RootReady; every other value is an entry whose
-// writer died. Entries are written under the roots lock, Offset alone is also read and replaced
-// without it.
+// Root is a named entry point. The low bit of State is RootFree or RootReady, the rest counts changes.
+// Entries are written under the roots lock, Offset alone is also replaced without it. Readers take no
+// lock: they read State, the fields and State again.
 type Root struct {
 	_ structs.HostLayout
 
 	State    mem.Word // stored last when an entry is made, first when it is deleted
 	Offset   mem.Word // from the base, 0 is nil
-	Type     uint64   // fingerprint of the type
+	Type     mem.Word // fingerprint of the type
 	Name     [NameSize]byte
 	TypeName [TypeNameSize]byte
 	_        [8]byte

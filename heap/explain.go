@@ -1,0 +1,198 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
+	"github.com/shmheap/shmheap/probe"
+)
+
+// ConflictError tells that this process has something else where the heap must be mapped. It wraps
+// the *probe.TakenError, so errors.Is(err, probe.ErrTaken) holds for it.
+type ConflictError struct {
+	Name  string // of the heap
+	Base  uint64 // where it must be mapped
+	Size  uint64 // bytes
+	Peers []Peer // attached at that base, which is why the heap cannot move
+	Err   error  // with what is in the way
+}
+
+// Error says what is in the way, whether starting again may help, and who is attached.
+func (e *ConflictError) Error() string {
+	text := e.Err.Error()
+	if taken, ok := errors.AsType[*probe.TakenError](e.Err); ok {
+		text += again(taken.Classes)
+	}
+	switch n := len(e.Peers); n {
+	case 0:
+		return text + "; no peer is attached at that base"
+	case 1:
+		return fmt.Sprintf("%s; 1 peer is attached at that base: pid %d", text, e.Peers[0].PID)
+	default:
+		return fmt.Sprintf("%s; %d peers are attached at that base: pid %s", text, n, pids(e.Peers))
+	}
+}
+
+// Unwrap returns Err.
+func (e *ConflictError) Unwrap() error { return e.Err }
+
+// again says whether another start may help: not if one of them is always there, and if all were
+// placed at random.
+func again(classes []probe.Class) string {
+	random := 0
+	for _, c := range classes {
+		switch c.Placement {
+		case probe.Fixed:
+			return "; starting the program again cannot help"
+		case probe.Random:
+			random++
+		}
+	}
+	if random == 0 || random < len(classes) {
+		return ""
+	}
+	return "; starting the program again may help"
+}
+
+// pids lists the process ids of some peers.
+func pids(peers []Peer) string {
+	const shown = 8
+	texts := make([]string, min(len(peers), shown))
+	for i := range texts {
+		texts[i] = strconv.Itoa(peers[i].PID)
+	}
+	if len(peers) > shown {
+		texts = append(texts, "...")
+	}
+	return strings.Join(texts, ", ")
+}
+
+// conflict adds to an error of reserving the base what only this package knows, if something is there.
+func (h *Heap) conflict(err error) error {
+	if !errors.Is(err, probe.ErrTaken) {
+		return err
+	}
+	g := &h.geometry
+	peers, _ := livePeers(h.file, g) // an error about peers would hide the one that matters
+	return &ConflictError{Name: g.name, Base: g.base, Size: g.Size, Peers: peers, Err: err}
+}
+
+// livePeers reads the attached peers of a heap that is not mapped.
+func livePeers(f *os.File, g *geometry) ([]Peer, error) {
+	tables := make([]byte, g.Sections.Caches)
+	if _, err := f.ReadAt(tables, 0); err != nil {
+		return nil, wrapOS(err)
+	}
+	peers, err := listPeers(peerTable(mem.Over(tables), g), func(id PeerID) (bool, error) {
+		return sys.Locked(f, lockPeers+int64(id.Slot()), 1)
+	})
+	var alive []Peer
+	for _, p := range peers {
+		if p.Alive {
+			alive = append(alive, p)
+		}
+	}
+	return alive, err
+}
+
+// Explanation says whether a process can join a heap.
+type Explanation struct {
+	Info      Info             // of the heap
+	Peers     []Peer           // attached at its base
+	PID       int              // of the process that was looked at
+	Attached  bool             // it has the heap mapped at its base already
+	Reserved  bool             // the base is reserved there, as by "shmheap run", and nothing else is in the way
+	Conflicts []probe.Conflict // everything else that it has at the base, ascending
+}
+
+// Free reports whether nothing keeps the process from joining, or it has joined.
+func (e *Explanation) Free() bool { return len(e.Conflicts) == 0 }
+
+// Explain looks whether the process pid, or this one where pid is 0, could join the heap now, and names
+// and classifies what is in the way. Nothing is mapped or attached. The errors are those of Stat and
+// of probe.Of.
+func Explain(name string, pid int, opts *Options) (*Explanation, error) {
+	o := opts.orDefault()
+	e, err := explainTo(name, pid, &o)
+	if err != nil {
+		return nil, fmt.Errorf("explain heap %q: %w", name, err)
+	}
+	return e, nil
+}
+
+func explainTo(name string, pid int, o *Options) (*Explanation, error) {
+	at, err := locate(name, o)
+	if err != nil {
+		return nil, err
+	}
+	e := &Explanation{PID: pid}
+	if e.Info, err = statAt(at); err != nil {
+		return nil, err
+	}
+	f, err := at.openNamed()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	g, err := readSuperblock(f)
+	if err != nil {
+		return nil, err
+	}
+	if e.Peers, err = livePeers(f, &g); err != nil {
+		return nil, err
+	}
+	st, err := sys.Stat(f)
+	if err != nil {
+		return nil, err
+	}
+	return e, e.look(probe.Range{Start: g.base, End: g.base + g.Size}, st.Inode)
+}
+
+// look fills in what the process has in span. inode is that of the heap's file.
+func (e *Explanation) look(span probe.Range, inode uint64) error {
+	all, err := mappingsOf(e.PID)
+	if err != nil {
+		return err
+	}
+	if e.PID == 0 {
+		e.PID = os.Getpid()
+	}
+	conflicts := slices.DeleteFunc(probe.Conflicts(span, all), func(c probe.Conflict) bool {
+		return c.Class.Kind == probe.KindGuard
+	})
+	e.Attached = len(conflicts) > 0
+	for _, c := range conflicts {
+		m := c.Mapping
+		e.Attached = e.Attached && m.Inode == inode && strings.HasSuffix(m.Perms, "s") && m.Start-m.Offset == span.Start
+	}
+	e.Reserved = coveredBy(probe.KindReserved, span, conflicts)
+	if !e.Attached && !e.Reserved {
+		e.Conflicts = conflicts
+	}
+	return nil
+}
+
+func mappingsOf(pid int) ([]probe.Mapping, error) {
+	if pid == 0 {
+		return probe.Self()
+	}
+	return probe.Of(pid)
+}
+
+// coveredBy reports whether mappings of the kind, ascending, cover span without a gap.
+func coveredBy(k probe.Kind, span probe.Range, conflicts []probe.Conflict) bool {
+	next := span.Start
+	for _, c := range conflicts {
+		if c.Class.Kind != k || c.Mapping.Start > next {
+			return false
+		}
+		next = c.Mapping.End
+	}
+	return next >= span.End
+}

@@ -1,0 +1,91 @@
+package heap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/sys"
+	"github.com/shmheap/shmheap/probe"
+)
+
+const maxProgram = layout.ProgramSize - 1
+
+// follow talks to a coordinator until it commits, fails or is gone. It never returns nil; errAgain says
+// that it is time to look for the heap.
+func (j *joining) follow(ctx context.Context, conn *net.UnixConn) error {
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	crashpoint.Hit("heap.join.after-connect")
+	err := writeMessage(conn, &message{Kind: helloKind, Hello: j.hello()})
+	crashpoint.Hit("heap.join.after-hello")
+	for err == nil {
+		var m *message
+		if m, err = readMessage(conn); err == nil {
+			j.heard = true
+			err = j.obey(conn, m)
+		}
+	}
+	if _, told := errors.AsType[*JoinError](err); told {
+		return err
+	}
+	if ctx.Err() != nil {
+		return j.ended(context.Cause(ctx))
+	}
+	return errAgain // whatever was said wrong, it was not a heap
+}
+
+// hello describes this process as it is now.
+func (j *joining) hello() *hello {
+	gaps, err := probe.Gaps(j.wish.Size)
+	bits, bitsErr := sys.AddressBits()
+	if bitsErr != nil {
+		bits = 0
+	}
+	return &hello{
+		Member: j.self, Wish: j.wish, Bits: bits, Known: err == nil,
+		Gaps: gaps[:min(len(gaps), maxGaps)], Refused: j.refused,
+	}
+}
+
+// obey does what one message asks for.
+func (j *joining) obey(conn *net.UnixConn, m *message) error {
+	switch m.Kind {
+	case rosterKind:
+		j.story.Present, j.story.Members = m.Count, m.Roster
+		return nil
+	case proposeKind:
+		err := writeMessage(conn, j.consider(m))
+		crashpoint.Hit("heap.join.after-answer")
+		return err
+	case abortKind:
+		j.release()
+		crashpoint.Hit("heap.join.after-abort")
+		return nil
+	case commitKind:
+		crashpoint.Hit("heap.join.after-commit")
+		return errAgain
+	case failKind:
+		return j.ended(fmt.Errorf("%w: %s", failures[m.Code], m.Reason))
+	}
+	return fmt.Errorf("%w: %q from a coordinator", errProtocol, m.Kind)
+}
+
+// consider answers a proposal.
+func (j *joining) consider(m *message) *message {
+	crashpoint.Hit("heap.join.before-reserve")
+	known := len(j.refused)
+	err := j.reserve(m.Base)
+	crashpoint.Hit("heap.join.after-reserve")
+	if err == nil {
+		return &message{Kind: reserveKind, Round: m.Round}
+	}
+	return &message{
+		Kind: refuseKind, Round: m.Round, Reason: cutText(err.Error()),
+		Refused: j.refused[min(known, len(j.refused)-1):],
+	}
+}

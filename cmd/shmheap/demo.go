@@ -74,7 +74,7 @@ func (a *app) demo(ctx context.Context, args []string, f *demoFlags) error {
 	if err != nil {
 		return err
 	}
-	progress := newProgress(a.err)
+	progress := newProgress(a.err, "files")
 	report, err := demo.Run(ctx, &demo.Config{
 		Folder:  folder,
 		HeapDir: a.dir,

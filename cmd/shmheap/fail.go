@@ -9,6 +9,8 @@ import (
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/demo"
+	"github.com/shmheap/shmheap/internal/launch"
+	stamper "github.com/shmheap/shmheap/internal/stamp"
 	"github.com/shmheap/shmheap/probe"
 	"github.com/spf13/cobra"
 )
@@ -26,11 +28,23 @@ var hints = []struct {
 	err  error
 	hint string
 }{
-	{probe.ErrTaken, "something else in this process lies where the heap must be mapped; run again (addresses are random), or make the heap elsewhere with: shmheap init OTHER --base ADDR"},
+	{launch.ErrPrivileged, "give the program its rights in another way, such as sudo in front of: shmheap run"},
+	{probe.ErrTaken, "something else in this process lies where the heap must be mapped; start the program with: shmheap run HEAP -- PROGRAM, or make the heap elsewhere with: shmheap init OTHER --base ADDR"},
 	{probe.ErrBeyond, "this kernel or CPU has fewer address bits than the heap's base needs; make it elsewhere with: shmheap init OTHER --base ADDR"},
 	{probe.ErrAddressLimit, "the address space of this process is limited; raise it with: ulimit -v unlimited"},
 	{probe.ErrMapCount, "this process has too many mappings; raise the sysctl vm.max_map_count"},
+	{probe.ErrForbidden, "see what is where with: shmheap probe, and the same --pid and --profile; without --base, one is chosen that they leave free"},
+	{errUnseen, "only its own user and root may see what a process has mapped, where /proc shows it at all: sudo -u USER shmheap explain NAME --pid PID"},
+	{probe.ErrDenied, "only its own user and root may see what a process has mapped: run as that user (sudo -u USER shmheap ...), or go on without it with --ignore-unreadable"},
+	{probe.ErrHidden, "/proc is mounted with hidepid, or not at all: run as root or as the user of the process, remount it (mount -o remount,hidepid=0 /proc), or go on without it with --ignore-unreadable"},
+	{probe.ErrNoProcess, "find the id of a process with: pgrep -a PROGRAM; go on without those that are gone with --ignore-unreadable"},
+	{probe.ErrProfile, "make one with: shmheap survey -o FILE -- PROGRAM ARGS"},
+	{probe.ErrEnded, "survey it where it waits for something: its standard input stays open and empty, so an interactive mode or a server will do"},
 	{probe.ErrNoWindow, "no address range is known to be free here; choose one with --base"},
+	{launch.ErrNotReserved, "without --require the program starts all the same, and opens the heap if it is lucky"},
+	{stamper.ErrUnsuitable, "reserve the addresses at each start instead, with: shmheap run HEAP -- NAME"},
+	{heap.ErrDisagree, "start all members with the same options: size, tables, and number of members"},
+	{heap.ErrNoAgreement, "see what a member has in the way with: shmheap explain NAME --pid PID; start members with: shmheap run"},
 	{heap.ErrNotExist, "list heaps with: shmheap ls"},
 	{heap.ErrExist, "choose another name, or remove the heap with: shmheap rm NAME"},
 	{heap.ErrInUse, "see who is attached with: shmheap info NAME; remove it all the same with --force: they keep their mapping, and nobody else can join"},
@@ -72,6 +86,9 @@ func (e *reportedError) Unwrap() error { return e.error }
 
 // status returns the exit status for an error.
 func (a *app) status(err error) int {
+	if own, ok := errors.AsType[*exitError](err); ok {
+		return own.status
+	}
 	switch {
 	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers):
 		return exitUsage

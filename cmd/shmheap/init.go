@@ -17,15 +17,22 @@ memory: memory is taken as it is needed, so be generous. 64k is 64,000 bytes,
 64KiB is 65,536.
 
 The base is the address at which every process will see the heap. Without
---base, one is chosen that hardly any program ever uses.`
+--base, one is chosen that hardly any program ever uses, and no other heap in
+the same directory.
+
+With --pid and --profile, the base is chosen where these processes, and
+programs that "shmheap survey" has looked at, have nothing; a --base where they
+have, or may have, something is refused. See "shmheap probe --help".`
 
 const initExample = `  shmheap init orders --size 4GiB
   shmheap init orders --size 64GiB --path /var/lib/orders/orders.heap
   shmheap init ./here.heap --size 512MB
-  shmheap init orders --base 0x5500_0000_0000`
+  shmheap init orders --base 0x5500_0000_0000
+  shmheap init orders --pid 4711 --profile node.json`
 
 // initFlags are the flags of init.
 type initFlags struct {
+	othersFlags
 	size  sizeValue
 	base  addressValue
 	path  string
@@ -46,11 +53,13 @@ func (a *app) initCommand() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
+	f.add(flags)
 	flags.Var(&f.size, "size", "the most that the heap can hold, such as 512MB or 4GiB")
 	flags.Var(&f.base, "base", "the address of the heap in every process, such as 0x5500_0000_0000")
 	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
 	flags.Uint32Var(&f.peers, "max-peers", 0, "how many processes can be attached at once (default 1024)")
 	cmd.MarkFlagFilename("path")
+	cmd.MarkFlagFilename("profile")
 	return cmd
 }
 
@@ -64,6 +73,13 @@ func (a *app) init(name string, f *initFlags) error {
 		}
 		opts.Path = name
 		name = strings.TrimSuffix(filepath.Base(name), ".heap")
+	}
+	var err error
+	if opts.Forbid, _, err = a.others(&f.othersFlags); err != nil {
+		return err
+	}
+	if opts.Base == 0 {
+		opts.Forbid = append(opts.Forbid, a.heapOccupants()...)
 	}
 	h, err := heap.Create(name, opts)
 	if err != nil {

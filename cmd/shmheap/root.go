@@ -69,8 +69,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
 		a.initCommand(), a.lsCommand(), a.infoCommand(), a.checkCommand(),
-		a.recoverCommand(), a.rmCommand(), a.demoCommand(),
+		a.recoverCommand(), a.rmCommand(), a.demoCommand(), a.probeCommand(), a.surveyCommand(),
 	)
+	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand())
 	return root
 }
 

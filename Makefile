@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := format vet lint staticcheck unit race portable crash cross fuzz blackbox
+STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -16,6 +16,7 @@ test: ## run everything that CI runs
 fmt: ## format the Go files
 	@gofmt -l -w .
 
+tools: ## install what the tests on real programs need, where that is allowed
 format: ## check that they are formatted
 vet: ## go vet, with each set of build tags
 lint: ## check the project's conventions

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="format vet lint staticcheck unit race portable crash cross fuzz blackbox"
+steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox"
 
 # One line a pair, GOOS/GOARCH, of what the README's support table promises.
 platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
@@ -18,6 +18,36 @@ units=$(go list -e ./... | grep -v -e '/tests$' -e '/tests/' -e '/internal/lint$
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+
+# What the tests on real programs need: program and Debian package. Where it may not install, the tests
+# that lack one say so.
+programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
+    clang:clang setarch:util-linux script:bsdutils"
+
+step_tools() {
+    local pair missing=
+    for pair in $programs; do
+        command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
+    done
+    [ -z "$missing" ] || install $missing
+    # The run-time libraries of clang's sanitizers are a package of their own.
+    if command -v clang >/dev/null && ! ls "$(clang -print-resource-dir)"/lib/linux/*msan* >/dev/null 2>&1; then
+        install "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+    fi
+}
+
+install() {
+    local sudo=
+    echo "missing: $*"
+    [ "$(id -u)" -eq 0 ] || sudo="sudo -n"
+    if ! command -v apt-get >/dev/null || ! $sudo true 2>/dev/null; then
+        echo "cannot be installed here"
+        return 0
+    fi
+    $sudo apt-get -qq update &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >"$tmp/log" ||
+        { echo "installing failed:"; tail -n 3 "$tmp/log"; }
+}
 
 step_format() {
     local unformatted

@@ -47,8 +47,8 @@ func Again(taken *probe.TakenError, force bool) error {
 	if errors.Is(err, ErrStart) {
 		return err
 	}
-	if m := stays(taken); m != nil {
-		return fmt.Errorf("%w: %v is likely to be there again; %w", ErrNoRemedy, m, err)
+	if c := stays(taken.Range); c != nil {
+		return fmt.Errorf("%w: %v is likely to be there again; %w", ErrNoRemedy, c, err)
 	}
 	return start(programPath(), os.Args, env)
 }
@@ -104,11 +104,16 @@ func timesAgain(value string) (count int, allowed bool) {
 	return count, true
 }
 
-// stays returns a mapping in the way that is not known to be placed at random, or nil.
-func stays(taken *probe.TakenError) *probe.Mapping {
-	for i := range taken.Mappings {
-		if i >= len(taken.Classes) || taken.Classes[i].Placement != probe.Random {
-			return &taken.Mappings[i]
+// stays returns what lies in the range and is not known to be placed at random, or nil. It looks anew: a
+// heap that grew since the reservation failed is another mapping now.
+func stays(span probe.Range) *probe.Conflict {
+	all, err := probe.Self()
+	if err != nil {
+		return nil
+	}
+	for _, c := range probe.Conflicts(span, all) {
+		if c.Class.Placement != probe.Random {
+			return &c
 		}
 	}
 	return nil

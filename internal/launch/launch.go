@@ -89,18 +89,22 @@ func (l *Launch) find() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrStart, err)
 	}
+	privileged, err := isPrivileged(path)
+	if err == nil && privileged {
+		err = fmt.Errorf("%s %w", path, ErrPrivileged)
+	}
+	return path, err
+}
+
+// isPrivileged looks at the mode only where the program can be executed and not read.
+func isPrivileged(path string) (bool, error) {
 	f, err := os.Open(path)
-	if err != nil { // it can be executable and not readable
-		return path, nil
+	if err == nil {
+		defer f.Close()
+		return sys.Privileged(f)
 	}
-	defer f.Close()
-	switch privileged, err := sys.Privileged(f); {
-	case err != nil:
-		return "", err
-	case privileged:
-		return "", fmt.Errorf("%s %w", path, ErrPrivileged)
-	}
-	return path, nil
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0, err
 }
 
 // reachable reports why no program of this user can have the ranges. It saves a stamped program from

@@ -36,11 +36,14 @@ func Adopt(base, size uint64) (*Reservation, error) {
 		return nil, fmt.Errorf("adopt %#x bytes at %#x: %w", size, base, ErrUnaligned)
 	}
 	span := Range{base, base + size}
-	if !handed.take(span) {
-		return nil, fmt.Errorf("adopt %v: %w", span, ErrNotReserved)
-	}
+	proof := handed.take(span)
 	holes.Lock()
 	defer holes.Unlock()
+	// It was proved before. Since then another copy of this package in the process may have taken it
+	// over: then the nonce is gone, or the access is another.
+	if proof == nil || !proof() {
+		return nil, fmt.Errorf("adopt %v: %w", span, ErrNotReserved)
+	}
 	// It becomes like a reservation of our own: anonymous, even where it was a stamp. The old mapping is
 	// ours and goes in the same step (see package handshake for why it is ours).
 	if err := sys.MapNone(span.Start, span.Size()); err != nil {
@@ -57,20 +60,23 @@ var handed handover
 type handover struct {
 	once   sync.Once
 	mu     sync.Mutex
-	ranges map[Range]bool // not yet taken
+	ranges map[Range]proof // not yet taken
 }
+
+// proof looks whether a range is still what was reserved for this program.
+type proof func() bool
 
 // look fills in the ranges, the first time.
 func (h *handover) look() {
 	h.once.Do(func() {
-		h.ranges = make(map[Range]bool)
-		for _, r := range append(launchedRanges(os.Getenv(handshake.Variable)), stampedRanges()...) {
-			h.ranges[r] = true
-		}
+		h.ranges = make(map[Range]proof)
+		launchedRanges(os.Getenv(handshake.Variable), h.ranges)
+		stampedRanges(h.ranges)
 	})
 }
 
-func (h *handover) take(span Range) bool {
+// take returns the proof of a range that nobody has taken, or nil.
+func (h *handover) take(span Range) proof {
 	h.look()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,23 +85,23 @@ func (h *handover) take(span Range) bool {
 	return there
 }
 
-// launchedRanges returns those ranges of the variable's value that prove to be reserved.
-func launchedRanges(value string) (proved []Range) {
+// launchedRanges adds those ranges of the variable's value that prove to be reserved.
+func launchedRanges(value string, ranges map[Range]proof) {
 	entries := handshake.Parse(value)
-	if len(entries) == 0 {
-		return nil
-	}
-	mappings, _ := Self() // what cannot be read proves nothing
 	spans := make([]Range, len(entries))
 	for i, e := range entries {
 		spans[i] = Range{e.Base, e.Base + e.Size}
 	}
 	for i, e := range entries {
-		if reservedAlone(mappings, spans[i], spans, hasNoFile) && carries(e.Base, e.Nonce) {
-			proved = append(proved, spans[i])
+		mappings, _ := Self() // what cannot be read proves nothing
+		if !reservedAlone(mappings, spans[i], spans, hasNoFile) || !carries(e.Base, e.Nonce) {
+			continue
+		}
+		// Later a guard, or another reservation that touches it, may be one mapping with it.
+		ranges[spans[i]] = func() bool {
+			return inaccessible(look(spans[i]).overlap, spans[i]) && carries(e.Base, e.Nonce)
 		}
 	}
-	return proved
 }
 
 func hasNoFile(m Mapping) bool { return m.Inode == 0 }
@@ -126,34 +132,39 @@ func (s rangeSet) contains(r Range) bool {
 	return false
 }
 
-// carries reports whether the reservation at base begins with the nonce, or cannot be looked into.
+// carries reports whether the reservation at base begins with the nonce, or the kernel shows nobody
+// such memory, which is EIO.
 func carries(base uint64, nonce handshake.Nonce) bool {
 	var got handshake.Nonce
 	if base > math.MaxInt64 {
 		return false
 	}
-	return sys.ReadOwn(base, got[:]) != nil || bytes.Equal(got[:], nonce[:])
+	err := sys.ReadOwn(base, got[:])
+	return errors.Is(err, sys.EIO) || err == nil && bytes.Equal(got[:], nonce[:])
 }
 
-// stampedRanges returns the ranges that the executable of this process reserves, where they are so.
-func stampedRanges() (proved []Range) {
+// stampedRanges adds the ranges that the executable of this process reserves, where they are so.
+func stampedRanges(ranges map[Range]proof) {
 	f, err := sys.OpenProgram()
 	if err != nil {
-		return nil
+		return
 	}
 	defer f.Close()
 	stamps, err := stamp.Ranges(f)
-	if err != nil || len(stamps) == 0 {
-		return nil
+	if err != nil {
+		return
 	}
-	mappings, _ := Self()
+	right := mappingOf(f)
 	for _, s := range stamps {
 		span := Range{s.Base, s.End()}
-		if reservedAlone(mappings, span, []Range{span}, mappingOf(f)) {
-			proved = append(proved, span)
+		proved := func() bool {
+			mappings, _ := Self()
+			return reservedAlone(mappings, span, []Range{span}, right)
+		}
+		if proved() {
+			ranges[span] = proved
 		}
 	}
-	return proved
 }
 
 // mappingOf returns what recognises mappings of f. On an overlay file system stat and the memory map

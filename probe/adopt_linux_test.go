@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -51,17 +52,28 @@ func TestVariableAloneProvesNothing(t *testing.T) {
 	r := mustReserve(t, area(t), areaSize, bestWay())
 	e := handshake.Entry{Base: r.Range().Start, Size: r.Range().Size(), Nonce: handshake.NewNonce()}
 	guards.drop(r.guards) // they would be one mapping with it, which is the first reason
-	if got := launchedRanges(handshake.Format([]handshake.Entry{e})); len(got) != 0 {
+	if got := believed(e); len(got) != 0 {
 		t.Errorf("believed %v", got)
 	}
 	writeNonce(t, e)
-	if got := launchedRanges(handshake.Format([]handshake.Entry{e})); !slices.Equal(got, []Range{r.Range()}) {
+	if got := believed(e); !slices.Equal(got, []Range{r.Range()}) {
 		t.Errorf("with the nonce: %v", got)
 	}
+	zero := handshake.Entry{Base: e.Base, Size: e.Size}
+	if got := believed(zero); len(got) != 0 {
+		t.Errorf("believed a nonce of zeros: %v", got)
+	}
 	e.Nonce[15]++
-	if got := launchedRanges(handshake.Format([]handshake.Entry{e})); len(got) != 0 {
+	if got := believed(e); len(got) != 0 {
 		t.Errorf("believed another nonce: %v", got)
 	}
+}
+
+// believed returns the ranges that are taken for reserved when the variable holds e.
+func believed(e handshake.Entry) []Range {
+	ranges := make(map[Range]proof)
+	launchedRanges(handshake.Format([]handshake.Entry{e}), ranges)
+	return slices.Collect(maps.Keys(ranges))
 }
 
 // writeNonce does what a launcher does, through a door that the kernel leaves open to debuggers.

@@ -40,14 +40,12 @@ type app struct {
 
 // run is the whole program: it returns the exit status.
 func run(args []string, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	a := &app{out: out, err: errOut}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := root.ExecuteC()
 	return a.fail(cmd, err)
 }
 
@@ -59,8 +57,11 @@ func (a *app) rootCommand() *cobra.Command {
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(_ *cobra.Command, args []string) {
+		PersistentPreRun: func(cmd *cobra.Command, args []string) {
 			a.ready, a.args = true, args
+			if cmd.Name() != runCommandName && cmd.Name() != traceCommandName { // theirs are the program's
+				cmd.SetContext(interruptible())
+			}
 		},
 	}
 	flags := root.PersistentFlags()
@@ -73,6 +74,13 @@ func (a *app) rootCommand() *cobra.Command {
 	)
 	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand())
 	return root
+}
+
+// interruptible returns a context that the first signal to end ends. The second one ends the process.
+func interruptible() context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx
 }
 
 // options returns the options that the persistent flags stand for.

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
-	"os/signal"
-	"syscall"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/launch"
@@ -47,6 +44,8 @@ const (
 // traceCommandName is the name of the command that run starts as its tracer.
 const traceCommandName = "trace-launch"
 
+const runCommandName = "run"
+
 // exitError is an error with an exit status of its own.
 type exitError struct {
 	error
@@ -65,7 +64,7 @@ type runFlags struct {
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:     "run [NAME...] -- PROGRAM [ARG...]",
+		Use:     runCommandName + " [NAME...] -- PROGRAM [ARG...]",
 		Short:   "Run a program with the addresses of heaps reserved",
 		Long:    runLong,
 		Example: runExample,
@@ -122,7 +121,6 @@ func (a *app) run(names, program []string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	signal.Reset(os.Interrupt, syscall.SIGTERM) // from here on they end this process, as they would the program
 	l := launch.Launch{
 		Args: program, Ranges: ranges, Require: f.require, Warn: a.err,
 		Tracer: []string{traceCommandName},

@@ -77,5 +77,8 @@ func parseEntry(text string) (e Entry, err error) {
 		return e, fmt.Errorf("entry %q: no range", text)
 	}
 	_, err = hex.Decode(e.Nonce[:], []byte(fields[2]))
+	if err == nil && e.Nonce == (Nonce{}) {
+		err = fmt.Errorf("entry %q: memory that nobody wrote begins with zeros too", text)
+	}
 	return e, err
 }

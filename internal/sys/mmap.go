@@ -12,6 +12,7 @@ import (
 const (
 	ENOMEM = unix.ENOMEM
 	EINVAL = unix.EINVAL
+	EIO    = unix.EIO
 )
 
 // ReserveHint reserves size bytes of address space without access (PROT_NONE) and returns where. The

@@ -50,13 +50,22 @@ func run(mode string, args []string) error {
 	return fmt.Errorf("no mode %q", mode)
 }
 
+// takeAll holds all ranges, with their guards, before it releases them.
 func takeAll(args []string) error {
+	var taken []*probe.Reservation
 	for ; len(args) > 1; args = args[2:] {
 		base, size, err := parse(args)
 		if err != nil {
 			return err
 		}
-		if err := take(base, size); err != nil {
+		r, err := take(base, size)
+		if err != nil {
+			return err
+		}
+		taken = append(taken, r)
+	}
+	for _, r := range taken {
+		if err := r.Release(); err != nil {
 			return err
 		}
 	}
@@ -83,25 +92,24 @@ func create(name string, args []string) error {
 	return h.Close()
 }
 
-// take says how it came by the range, maps and releases it, and wants it to be gone then.
-func take(base, size uint64) error {
+// take says how it came by the range, if it did.
+func take(base, size uint64) (*probe.Reservation, error) {
 	how := "reserved"
 	r, err := probe.Reserve(base, size)
 	if errors.Is(err, probe.ErrTaken) {
 		how = "adopted"
-		if r, err = probe.Adopt(base, size); errors.Is(err, probe.ErrNotReserved) {
-			fmt.Println("taken")
-			return nil
-		}
+		r, err = probe.Adopt(base, size)
 	}
-	if err != nil {
-		return err
+	if errors.Is(err, probe.ErrNotReserved) {
+		how = "taken"
+	} else if err != nil {
+		return nil, err
 	}
 	if _, err := probe.Adopt(base, size); !errors.Is(err, probe.ErrNotReserved) {
-		return fmt.Errorf("adopted twice: %w", err)
+		return nil, fmt.Errorf("adopted twice: %w", err)
 	}
 	fmt.Println(how)
-	return r.Release()
+	return r, nil
 }
 
 func open(name string, again bool) error {

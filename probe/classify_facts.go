@@ -97,8 +97,8 @@ func (p *process) index(addr uint64) int {
 
 // run returns the anonymous memory without gaps that m is part of, or m.
 func (p *process) run(m Mapping) Range {
-	if i := p.index(m.Start); i < len(p.all) && p.all[i].Range == m.Range {
-		return p.runs[i]
+	if i := p.index(m.Start); i < len(p.all) && p.all[i].Contains(m.Start) {
+		return p.runs[i] // a mapping that grew since m was looked at is the same one
 	}
 	return m.Range
 }

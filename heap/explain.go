@@ -107,8 +107,8 @@ type Explanation struct {
 	Peers     []Peer           // attached at its base
 	PID       int              // of the process that was looked at
 	Attached  bool             // it has the heap mapped at its base already
-	Reserved  bool             // the base is reserved there, as by "shmheap run", and nothing else is in the way
-	Conflicts []probe.Conflict // everything else that it has at the base, ascending
+	Reserved  bool             // all of Conflicts looks like a reservation of the base: it joins if a launcher made it
+	Conflicts []probe.Conflict // what it has at the base unless Attached, ascending
 }
 
 // Free reports whether nothing keeps the process from joining, or it has joined.
@@ -171,8 +171,9 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 		m := c.Mapping
 		e.Attached = e.Attached && m.Inode == inode && strings.HasSuffix(m.Perms, "s") && m.Start-m.Offset == span.Start
 	}
+	// Only the process itself can prove who reserved the base: a launcher, or somebody who needs it.
 	e.Reserved = coveredBy(probe.KindReserved, span, conflicts)
-	if !e.Attached && !e.Reserved {
+	if !e.Attached {
 		e.Conflicts = conflicts
 	}
 	return nil

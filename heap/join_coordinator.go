@@ -249,6 +249,7 @@ func (c *coordinator) commit() (*Heap, error) {
 	}
 	h, err := createIn(c.dir, c.at, c.name, &o)
 	if errors.Is(err, ErrExist) { // somebody who does not take part was quicker
+		c.release() // the attempt may have used it up
 		return nil, errAgain
 	}
 	if err != nil {

@@ -21,7 +21,7 @@ func (j *joining) follow(ctx context.Context, conn *net.UnixConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	crashpoint.Hit("heap.join.after-connect")
-	err := writeMessage(conn, &message{Kind: helloKind, Hello: j.hello()})
+	err := say(conn, &message{Kind: helloKind, Hello: j.hello()})
 	crashpoint.Hit("heap.join.after-hello")
 	for err == nil {
 		var m *message
@@ -37,6 +37,18 @@ func (j *joining) follow(ctx context.Context, conn *net.UnixConn) error {
 		return j.ended(context.Cause(ctx))
 	}
 	return errAgain // whatever was said wrong, it was not a heap
+}
+
+// say sends a message. A connection that takes nothing more is no error yet: what the coordinator said
+// before it left, that there will be no heap perhaps, is still to be read. Ending our side makes one that
+// has not left end its own, so that reading does not wait for ever.
+func say(conn *net.UnixConn, m *message) error {
+	err := writeMessage(conn, m)
+	if _, broken := errors.AsType[*net.OpError](err); !broken {
+		return err
+	}
+	_ = conn.CloseWrite() // of no use where the other side is gone
+	return nil
 }
 
 // hello describes this process as it is now.
@@ -59,7 +71,7 @@ func (j *joining) obey(conn *net.UnixConn, m *message) error {
 		j.story.Present, j.story.Members = m.Count, m.Roster
 		return nil
 	case proposeKind:
-		err := writeMessage(conn, j.consider(m))
+		err := say(conn, j.consider(m))
 		crashpoint.Hit("heap.join.after-answer")
 		return err
 	case abortKind:

@@ -314,6 +314,75 @@ func TestJoinFollows(t *testing.T) {
 	}
 }
 
+// TestJoinHearsTheEnd: a coordinator that fails while a member answers is still heard.
+func TestJoinHearsTheEnd(t *testing.T) {
+	o := newJoinOptions(t, 2)
+	at := location{dir: o.Dir, file: "a" + suffix, private: true}
+	dir, err := at.openDir(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	m, err := openMeeting(dir, at.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	if leads, err := m.lead(); err != nil || !leads {
+		t.Fatal(leads, err)
+	}
+	listener, err := m.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	done := joinLater(patience(t), "a", o)
+	conn, err := listener.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := script{t, conn}
+	s.hear(helloKind)
+	if err := conn.CloseRead(); err != nil { // so that the answer cannot be written
+		t.Fatal(err)
+	}
+	s.say(&message{Kind: proposeKind, Round: 1, Base: probe.Slot})
+	s.say(&message{Kind: failKind, Code: "agreement", Reason: "a test ends it"})
+	conn.Close()
+	r := <-done
+	wantError(t, "join", r.err, ErrNoAgreement)
+}
+
+// TestJoinOutrun: when an outsider makes the heap first, the coordinator opens that, without what was
+// left of its own attempt.
+func TestJoinOutrun(t *testing.T) {
+	o := newJoinOptions(t, 1)
+	all := (&Options{Size: o.Size, Dir: o.Dir, MaxPeers: o.MaxPeers, MaxRoots: o.MaxRoots, MaxCaches: o.MaxCaches}).orDefault()
+	j, err := newJoining("a", 1, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	outsider := mustCreate(t, "a", &all)
+	base := outsider.Base()
+	if err := outsider.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.reserve(base); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.reservation.Release(); err != nil { // as the attempt does when it loses the race for the name
+		t.Fatal(err)
+	}
+	_, err = (&coordinator{joining: j}).commit()
+	wantError(t, "commit", err, errAgain)
+	h, err := j.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, h)
+}
+
 // TestJoinDeadline: nobody else comes, and the error says so.
 func TestJoinDeadline(t *testing.T) {
 	o := newJoinOptions(t, 3)
@@ -426,6 +495,28 @@ func TestConflictError(t *testing.T) {
 		if e, err := Explain("a", p.PID(), o); err != nil || !e.Attached || !e.Free() {
 			t.Errorf("explanation of the peer %+v, %v", e, err)
 		}
+	}
+}
+
+// TestExplainReserved: a reservation of the whole base is not proof that the process can join.
+func TestExplainReserved(t *testing.T) {
+	o := newOptions(t)
+	startPeer(t, o).mustDo(t, "create", "a")
+	info, err := Stat("a", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := probe.Reserve(info.Base, info.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	e, err := Explain("a", os.Getpid(), o)
+	if err != nil || e.Free() || e.Attached || len(e.Conflicts) == 0 {
+		t.Errorf("explanation %+v, %v", e, err)
+	}
+	if sys.HasNoReplace && !e.Reserved {
+		t.Errorf("not reserved: %+v", e.Conflicts)
 	}
 }
 

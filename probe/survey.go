@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -171,6 +173,7 @@ func (s *survey) once(ctx context.Context) error {
 // A surveyed is a process that was started for a survey.
 type surveyed struct {
 	cmd    *exec.Cmd
+	stdin  io.Closer
 	stderr tail
 }
 
@@ -181,7 +184,8 @@ func start(args []string) (*surveyed, error) {
 	r.cmd.Stderr = &r.stderr
 	r.cmd.WaitDelay = time.Second // for who holds on to stderr outside the group
 	sys.OwnGroup(r.cmd)
-	if _, err := r.cmd.StdinPipe(); err != nil {
+	var err error
+	if r.stdin, err = r.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	runtime.LockOSThread()
@@ -192,14 +196,37 @@ func start(args []string) (*surveyed, error) {
 	return r, nil
 }
 
+// killPatience is how long stop waits for a process that it may not kill.
+const killPatience = 2 * time.Second
+
 // stop kills the group and waits for its leader. The leader has not been waited for before, so its id
 // cannot belong to somebody else.
 func (r *surveyed) stop() error {
 	defer runtime.UnlockOSThread()
-	err := sys.KillGroup(r.cmd.Process.Pid)
-	_ = r.cmd.Process.Kill() // where there are no groups
-	_ = r.cmd.Wait()         // it was killed, which is no error here
-	return err
+	group := sys.KillGroup(r.cmd.Process.Pid)
+	leader := r.cmd.Process.Kill() // where there are no groups, and to know: one of the group is enough for the other
+	if errors.Is(leader, os.ErrPermission) {
+		return r.abandon(leader)
+	}
+	_ = r.cmd.Wait() // it was killed, which is no error here
+	return group
+}
+
+// abandon gives a leader that became privileged, and cannot be killed, the end of its standard input and
+// some time to end by itself.
+func (r *surveyed) abandon(err error) error {
+	_ = r.stdin.Close() // it is closed in any case when the leader ends
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = r.cmd.Wait() // how it ends does not matter
+	}()
+	select {
+	case <-ended:
+		return fmt.Errorf("process %d became privileged: %w", r.cmd.Process.Pid, err)
+	case <-time.After(killPatience):
+		return fmt.Errorf("process %d became privileged and still runs: %w", r.cmd.Process.Pid, err)
+	}
 }
 
 func (r *surveyed) said() string {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,5 +181,25 @@ func TestChildren(t *testing.T) {
 	children, err := sys.ChildrenOf(os.Getpid())
 	if err != nil || !slices.Contains(children, cmd.Process.Pid) {
 		t.Errorf("%v, %v, want %d among them", children, err, cmd.Process.Pid)
+	}
+}
+
+// TestSurveyAbandons: a program that may not be killed ends the survey with an error, not its wait.
+func TestSurveyAbandons(t *testing.T) {
+	for name, want := range map[string]string{"idle": "became privileged: ", "busy": "still runs: "} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(childVariable, name)
+			t.Setenv(directoryVariable, t.TempDir())
+			r, err := start([]string{os.Args[0]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer runtime.UnlockOSThread()
+			defer func() { _ = r.cmd.Process.Kill() }() // the one that has ended is no error
+			err = r.abandon(os.ErrPermission)
+			if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want %q", err, want)
+			}
+		})
 	}
 }

@@ -19,6 +19,10 @@ Without --pid it looks at this command itself, which is a fresh process like
 any other. What a process has mapped can only be seen by its own user (or
 root), and only as it is now.
 
+Addresses that are reserved count as taken: from outside one cannot tell whether
+"shmheap run" or "shmheap stamp" reserved them, for the heap, or the program for
+something else.
+
 Exit status: 0 it can join, or has joined; 1 something is in the way.`
 
 const explainExample = `  shmheap explain orders
@@ -33,7 +37,7 @@ type explainJSON struct {
 	PID       int            `json:"pid"`
 	Free      bool           `json:"free"`     // the process can join, or has joined
 	Attached  bool           `json:"attached"` // it has joined
-	Reserved  bool           `json:"reserved"` // the base is kept free in it
+	Reserved  bool           `json:"reserved"` // all conflicts look like a launcher's reservation of the base
 	Peers     []peerJSON     `json:"peers"`
 	Conflicts []conflictJSON `json:"conflicts"`
 }
@@ -137,8 +141,6 @@ func (a *app) printExplanation(e *heap.Explanation) {
 	switch {
 	case e.Attached:
 		a.printf("process %d has joined it\n", e.PID)
-	case e.Reserved:
-		a.printf("process %d can join it: the addresses are reserved there\n", e.PID)
 	case e.Free():
 		a.printf("process %d can join it: nothing is in the way\n", e.PID)
 	default:
@@ -148,7 +150,11 @@ func (a *app) printExplanation(e *heap.Explanation) {
 
 // printConflicts prints all mappings in the way, and each remedy once.
 func (a *app) printConflicts(e *heap.Explanation) {
-	a.printf("process %d cannot join it; in the way:\n\n", e.PID)
+	if e.Reserved {
+		a.printf("process %d may be able to join it; at its addresses:\n\n", e.PID)
+	} else {
+		a.printf("process %d cannot join it; in the way:\n\n", e.PID)
+	}
 	t := newTable(a.out, table.Row{"from", "to", "perms", "what", "at the next start", "name", "why"})
 	var remedies []string
 	for _, c := range e.Conflicts {
@@ -189,7 +195,7 @@ var remedies = []struct {
 	text      string
 }{
 	{probe.KindSharedHeap, "", "two heaps want the same addresses: make one of them elsewhere, with: shmheap init OTHER --base ADDR"},
-	{probe.KindReserved, "", "somebody keeps part of these addresses free in the process: it must be all of them, as \"shmheap run NAME -- PROGRAM\" does, or none"},
+	{probe.KindReserved, "", "reserved: joins if shmheap run reserved it, or shmheap stamp, and all of the heap's addresses; otherwise start the program with: shmheap run NAME -- PROGRAM"},
 	{probe.KindSanitizer, probe.Fixed, "the sanitizer needs these addresses, and starting again cannot help: make the heap without --base, in a range that sanitizers leave free"},
 	{"", probe.Fixed, "this is there at each start, so starting again cannot help: make the heap elsewhere, with: shmheap init OTHER --base ADDR; find a place with: shmheap survey -- PROGRAM, and shmheap probe"},
 	{"", probe.Random, "start the program with: shmheap run NAME -- PROGRAM, which reserves the addresses first; or just start it again, if the chance is good"},

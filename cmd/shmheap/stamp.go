@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/shmheap/shmheap/internal/launch"
 	stamper "github.com/shmheap/shmheap/internal/stamp"
@@ -28,6 +27,8 @@ original. Signed programs have to be signed after they were stamped.`
 const stampExample = `  shmheap stamp server --heap orders
   shmheap stamp server -o server --heap orders --heap prices
   shmheap stamp server -o bin/server --base 0x5500_0000_0000 --size 64GiB`
+
+var errNotFile = errors.New("is not a regular file, and a program cannot be written there")
 
 // stampFlags are the flags of stamp.
 type stampFlags struct {
@@ -116,21 +117,14 @@ func stampTo(out, program string, ranges []probe.Range) error {
 	if privileged {
 		return fmt.Errorf("it %w, which the copy would lose", launch.ErrPrivileged)
 	}
-	if target, err := filepath.EvalSymlinks(out); err == nil {
-		out = target // a symlink stays
-	}
-	temporary, err := os.CreateTemp(filepath.Dir(out), ".shmheap-stamp-*")
+	target, special, err := outputTo(out)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(stampInto(temporary, f, ranges), temporary.Close())
-	if err == nil {
-		err = os.Rename(temporary.Name(), out)
+	if special {
+		return fmt.Errorf("%s %w", out, errNotFile)
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary.Name()))
-	}
-	return nil
+	return replaceFile(target, func(to *os.File) error { return stampInto(to, f, ranges) })
 }
 
 func stampInto(to, program *os.File, ranges []probe.Range) error {

@@ -85,9 +85,41 @@ func (a *app) survey(ctx context.Context, args []string, f *surveyFlags) error {
 	return nil
 }
 
-// storeProfile writes a profile under another name first, so that one that was
-// there before is replaced whole or not at all.
+// storeProfile writes a profile to a file, or to a device or pipe that is there.
 func storeProfile(file string, p *probe.Profile) error {
+	target, special, err := outputTo(file)
+	if err != nil {
+		return err
+	}
+	if !special {
+		return replaceFile(target, func(f *os.File) error {
+			return errors.Join(probe.WriteProfile(f, p), f.Chmod(0o644))
+		})
+	}
+	f, err := os.OpenFile(target, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.WriteProfile(f, p), f.Close())
+}
+
+// outputTo returns where output for file goes: behind symlinks, which stay. What is special, a device
+// or a pipe for example, must not be replaced.
+func outputTo(file string) (target string, special bool, err error) {
+	// Stat comes first: the links of /proc lead to pipes that have no other name.
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return file, true, nil
+	}
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return file, false, nil
+	}
+	target, err = filepath.EvalSymlinks(file)
+	return target, false, err
+}
+
+// replaceFile writes a file under another name first, so that one that was
+// there before is replaced whole or not at all.
+func replaceFile(file string, write func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		pathErr.Path = file
@@ -95,7 +127,7 @@ func storeProfile(file string, p *probe.Profile) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(probe.WriteProfile(f, p), f.Chmod(0o644), f.Close())
+	err = errors.Join(write(f), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), file)
 	}

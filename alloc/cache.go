@@ -157,8 +157,8 @@ type block struct {
 	remote *mem.Word
 }
 
-// locate finds the allocated block that begins at off, from descriptors alone. Anything else is
-// ErrNotAllocated, and a block that is free ErrDoubleFree.
+// locate finds the block that begins at off, from descriptors alone. Anything else is ErrNotAllocated. A
+// block of a slab may be free: see isFree.
 func (a *Allocator) locate(off uint64) (block, error) {
 	g := off >> layout.GranuleShift
 	if g < a.first || g >= a.frontier() {

@@ -70,11 +70,11 @@ func (c *Cache) Free(p unsafe.Pointer) error {
 	if p == nil {
 		return nil
 	}
-	off, ok := c.a.memory.Offset(p)
-	if !ok {
-		return freeError(fmt.Errorf("%#x: %w", uintptr(p), ErrNotAllocated))
+	off, err := c.a.blockOffset(p)
+	if err == nil {
+		err = c.free(off)
 	}
-	return freeError(c.free(off))
+	return freeError(err)
 }
 
 // FreeFrom implements Source.
@@ -115,11 +115,11 @@ func (a *Allocator) Free(p unsafe.Pointer) error {
 	if p == nil {
 		return nil
 	}
-	off, ok := a.memory.Offset(p)
-	if !ok {
-		return freeError(fmt.Errorf("%#x: %w", uintptr(p), ErrNotAllocated))
+	off, err := a.blockOffset(p)
+	if err == nil {
+		err = a.free(off)
 	}
-	return freeError(a.free(off))
+	return freeError(err)
 }
 
 // FreeFrom implements Source.
@@ -137,9 +137,9 @@ func (a *Allocator) UsableSize(p unsafe.Pointer) (uint64, error) {
 		return 0, err
 	}
 	defer a.leave()
-	off, err := a.offset(p)
+	off, err := a.blockOffset(p)
 	if err != nil {
-		return 0, fmt.Errorf("size of %#x: %w", uintptr(p), ErrNotAllocated)
+		return 0, fmt.Errorf("size of %w", err)
 	}
 	return a.usableSize(off)
 }
@@ -149,6 +149,15 @@ func (a *Allocator) UsableSize(p unsafe.Pointer) (uint64, error) {
 func (a *Allocator) Contains(p unsafe.Pointer, n uint64) bool {
 	off, ok := a.memory.Offset(p)
 	return ok && off >= a.first<<layout.GranuleShift && a.memory.Contains(off, n)
+}
+
+// blockOffset is offset for what should be a block's address.
+func (a *Allocator) blockOffset(p unsafe.Pointer) (uint64, error) {
+	off, ok := a.memory.Offset(p)
+	if !ok {
+		return 0, fmt.Errorf("%#x: %w", uintptr(p), ErrNotAllocated)
+	}
+	return off, nil
 }
 
 func (a *Allocator) offset(p unsafe.Pointer) (uint64, error) {

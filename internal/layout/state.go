@@ -10,7 +10,6 @@ const (
 	KindTail    Kind = 2 // further granule of a run
 	KindSlab    Kind = 3 // head of a slab: blocks of one size class
 	KindLarge   Kind = 4 // head of one large block
-	kindLimit   Kind = 5
 )
 
 // State is a granule's state word. Every transition is one CompareAndSwap.

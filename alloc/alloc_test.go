@@ -78,7 +78,7 @@ func TestDoubleFree(t *testing.T) {
 				t.Fatalf("size %d: second free says %v", size, err)
 			}
 			if s := layout.State(a.states[off>>layout.GranuleShift].Load()); s.Kind() == layout.KindSlab {
-				a.collect(a.slab(off>>layout.GranuleShift, s.Class()))
+				a.collect(a.slab(off>>layout.GranuleShift, s))
 				if err := free[1].free(off); !errors.Is(err, ErrDoubleFree) {
 					t.Fatalf("size %d: second free after collecting says %v", size, err)
 				}

@@ -139,13 +139,22 @@ func (a *Allocator) alloc(size uint64) (uint64, error) {
 	return s.cache.alloc(size)
 }
 
+func (a *Allocator) allocPrivate(size uint64) (uint64, error) {
+	s, err := a.shards.borrow()
+	if err != nil {
+		return 0, err
+	}
+	defer a.shards.giveBack(s)
+	return s.cache.allocPrivate(size)
+}
+
 func (a *Allocator) free(off uint64) error {
 	s, err := a.shards.borrow()
 	if err != nil {
 		return err
 	}
 	defer a.shards.giveBack(s)
-	return s.cache.free(off)
+	return s.cache.freeAny(off)
 }
 
 func (a *Allocator) allocInto(word, size uint64) error {

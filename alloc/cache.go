@@ -15,28 +15,17 @@ import (
 // independent, in one process and across processes. Its record lies in the heap, so that survivors
 // can return everything it held when its process dies.
 type Cache struct {
-	a      *Allocator
-	id     uint16
-	record *layout.Cache
-	closed bool
-	bins   [layout.NumClasses]bin
-}
+	shared bins // first, so that no front crosses a cache line
+	slots  slots
 
-// bin is what a cache has of one size class. Only the words behind word live in the heap: the rest is
-// found again by looking, or by whoever adopts the slabs.
-type bin struct {
-	word  *mem.Word // the local bitmap word that Alloc takes from; noBlocks when there is none
-	valid uint64    // bits of word that stand for blocks
-	first uint64    // offset of the block of bit 0
-	size  uint64    // of a block
-	slab  slab      // the slab of word; its local is nil when there is none
-	index int       // of word in slab
-	queue queue     // the other slabs of the class, in the order of their last use
-	depth int       // how many of them refill looks at
-}
+	a       *Allocator
+	id      uint16
+	record  *layout.Cache
+	closed  bool
+	private *bins // nil until the first private block
 
-// noBlocks is the word of a bin that has no slab.
-var noBlocks mem.Word
+	largePrivate bool // there may be large private blocks
+}
 
 // NewCache makes a cache. Close returns what it holds; the allocator's Close does it too. It returns
 // ErrTooManyCaches, ErrNoSpace or ErrClosed. Killed in between, the record belongs to a dead peer.
@@ -61,9 +50,8 @@ func (a *Allocator) newCache() (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	for class := range c.bins {
-		c.bins[class] = bin{word: &noBlocks, size: uint64(layout.Classes[class].Size), depth: queueDepth}
-	}
+	c.shared.init(0)
+	c.slots.init()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -102,50 +90,44 @@ func ownerPeer(owner uint64) heap.PeerID {
 
 // alloc returns the offset of a block of at least size bytes.
 func (c *Cache) alloc(size uint64) (uint64, error) {
-	if size > layout.MaxSmall {
-		return c.allocBig(size)
+	switch {
+	case c.closed:
+		return 0, ErrClosed
+	case size > layout.MaxSmall:
+		return c.allocLarge(size, 0)
 	}
-	class := layout.ClassOf(size)
-	b := &c.bins[class]
-	if w := b.word.Peek() & b.valid; w != 0 {
-		b.word.Set(w & (w - 1))
-		return b.first + uint64(bits.TrailingZeros64(w))*b.size, nil
-	}
-	return c.allocSlow(class)
+	return c.allocFrom(&c.shared.all[layout.ClassOf(size)])
 }
 
-func (c *Cache) allocSlow(class int) (uint64, error) {
-	off, bit, err := c.peekBlock(class)
-	if err != nil {
+// allocFrom allocates a block of the bin, after a refill if need be.
+func (c *Cache) allocFrom(b *bin) (uint64, error) {
+	off := c.take(b.front)
+	if off != 0 {
+		return off, nil
+	}
+	if err := c.refill(b); err != nil {
 		return 0, err
 	}
-	b := &c.bins[class]
-	b.word.Set(b.word.Peek() &^ bit)
+	if off = c.take(b.front); off == 0 {
+		return 0, c.a.corrupt(c.a.offsetOf(b.front), "free blocks of a slab vanish")
+	}
 	return off, nil
 }
 
-// peekBlock returns the block that the next allocation of the class will take, and its bit in the
-// bin's word, after a refill if need be.
-func (c *Cache) peekBlock(class int) (off, bit uint64, err error) {
-	b := &c.bins[class]
-	if b.word.Peek()&b.valid == 0 {
-		if err := c.refill(class); err != nil {
+// peekBlock returns the block that the next allocation from the bin will take, and its bit in the bin's
+// word, after a refill if need be.
+func (c *Cache) peekBlock(b *bin) (off, bit uint64, err error) {
+	if b.free == 0 {
+		if err := c.refill(b); err != nil {
 			return 0, 0, err
 		}
 	}
-	w := b.word.Peek() & b.valid
+	w := b.free
 	if w == 0 {
-		return 0, 0, c.a.corrupt(b.first, "free blocks of a slab vanish")
+		return 0, 0, c.a.corrupt(c.a.offsetOf(b.front), "free blocks of a slab vanish")
 	}
 	i := bits.TrailingZeros64(w)
-	return b.first + uint64(i)*b.size, 1 << i, nil
-}
-
-func (c *Cache) allocBig(size uint64) (uint64, error) {
-	if c.closed {
-		return 0, ErrClosed
-	}
-	return c.allocLarge(size)
+	return c.a.offsetOf(b.front) + uint64(i)*b.size, 1 << i, nil
 }
 
 // block is what a pointer leads to: a block of a slab, or a large block, which has no word.
@@ -155,6 +137,7 @@ type block struct {
 	bit    uint64
 	local  *mem.Word
 	remote *mem.Word
+	public *mem.Word // of the published bitmap
 }
 
 // locate finds the block that begins at off, from descriptors alone. Anything else is ErrNotAllocated. A
@@ -196,7 +179,7 @@ func (a *Allocator) locateInSlab(s layout.State, g, off uint64) (block, error) {
 	at := g*p.stride + i/64*8
 	return block{
 		state: s, head: g, bit: 1 << (i % 64),
-		local: a.memory.Word(p.local + at), remote: a.memory.Word(p.remote + at),
+		local: a.memory.Word(p.local + at), remote: a.memory.Word(p.remote + at), public: a.memory.Word(p.published + at),
 	}, nil
 }
 
@@ -207,42 +190,7 @@ func (a *Allocator) notAllocated(off uint64) error {
 // isFree reports whether the block of a slab is free, here or with its owner.
 func (b *block) isFree() bool { return (b.local.Load()|b.remote.Load())&b.bit != 0 }
 
-// free frees the block that begins at off.
-func (c *Cache) free(off uint64) error {
-	if c.freeOwn(off) {
-		return nil
-	}
-	return c.freeAny(off)
-}
-
-// freeOwn frees a block in the first granule of a slab of this cache, and reports whether it did. It is
-// the short way of freeAny, for what is freed most.
-func (c *Cache) freeOwn(off uint64) bool {
-	a, g := c.a, off>>layout.GranuleShift
-	if c.closed || g < a.first || g >= a.super.Frontier.Load() || g >= a.limit {
-		return false
-	}
-	s := layout.State(a.states[g].Load())
-	if s.Kind() != layout.KindSlab || s.Cache() != c.id || s.Class() >= layout.NumClasses {
-		return false
-	}
-	class := &layout.Classes[s.Class()]
-	rel := off & (layout.GranuleSize - 1)
-	i := rel * uint64(class.Recip) >> 32
-	if i*uint64(class.Size) != rel || i >= uint64(class.Blocks) {
-		return false
-	}
-	p := &a.bitmap[s.Class()]
-	at, bit := g*p.stride+i/64*8, uint64(1)<<(i%64)
-	local := a.memory.Word(p.local + at)
-	w := local.Peek()
-	if (w|a.memory.Word(p.remote+at).Load())&bit != 0 {
-		return false
-	}
-	local.Set(w | bit)
-	return true
-}
-
+// freeAny frees the block that begins at off, whoever's it is.
 func (c *Cache) freeAny(off uint64) error {
 	if c.closed {
 		return ErrClosed
@@ -265,7 +213,12 @@ func (c *Cache) freeAny(off uint64) error {
 // freeBlock sets the block's bit: the one store that frees it.
 func (c *Cache) freeBlock(b *block, off uint64) error {
 	if b.state.Cache() == c.id {
-		b.local.Set(b.local.Peek() | b.bit)
+		b.local.StoreRelease(b.local.Peek() | b.bit)
+		crashpoint.Hit("alloc.free.after-local")
+		b.unpublish()
+		if b.state.Flags() == 0 { // its slot was driven out
+			c.enterSlot(c.a.slab(b.head, b.state), off>>layout.GranuleShift)
+		}
 		return nil
 	}
 	if b.remote.Or(b.bit)&b.bit != 0 {
@@ -273,6 +226,15 @@ func (c *Cache) freeBlock(b *block, off uint64) error {
 	}
 	crashpoint.Hit("alloc.free.after-remote")
 	return nil
+}
+
+// unpublish makes what is allocated in the place of a freed block private again, in a slab where that
+// matters. Killed in front of it, the block is free all the same, and nobody else allocates from the slab
+// until recovery has made it a shared one.
+func (b *block) unpublish() {
+	if b.state.Flags()&layout.FlagPrivate != 0 {
+		b.public.And(^b.bit)
+	}
 }
 
 // usableSize returns how many bytes the block that begins at off has.
@@ -289,8 +251,8 @@ func (a *Allocator) usableSize(off uint64) (uint64, error) {
 	return uint64(layout.Classes[b.state.Class()].Size), nil
 }
 
-// Close gives empty slabs back, leaves the others to whoever adopts them and frees the record. Blocks
-// that were allocated from the cache stay. It returns ErrClosed when the cache is closed. Killed
+// Close gives empty slabs back, leaves the others to whoever adopts them and frees the record. Shared blocks
+// that were allocated from the cache stay, private ones become free. It returns ErrClosed when the cache is closed. Killed
 // during Close, recovery does the rest.
 func (c *Cache) Close() error {
 	c.a.mu.Lock()
@@ -305,19 +267,33 @@ func (c *Cache) Close() error {
 
 func (c *Cache) release() error {
 	c.closed = true
+	c.slots.init()
 	var first error
-	for class := range c.bins {
-		if err := c.releaseBin(class); err != nil && first == nil {
+	for b := range c.everyBin {
+		if err := c.releaseBin(b); err != nil && first == nil {
 			first = err
 		}
+	}
+	if err := c.releasePrivate(); err != nil && first == nil {
+		first = err
 	}
 	crashpoint.Hit("alloc.cache.before-free")
 	c.record.Owner.StoreRelease(0)
 	return first
 }
 
-func (c *Cache) releaseBin(class int) error {
-	b := &c.bins[class]
+// everyBin yields the cache's bins, of shared blocks first.
+func (c *Cache) everyBin(yield func(*bin) bool) {
+	for _, s := range []*bins{&c.shared, c.private} {
+		for i := 0; s != nil && i < len(s.all); i++ {
+			if !yield(&s.all[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Cache) releaseBin(b *bin) error {
 	b.setAside()
 	var first error
 	for {
@@ -325,23 +301,18 @@ func (c *Cache) releaseBin(class int) error {
 		if !ok {
 			return first
 		}
-		s := c.a.slab(head, class)
+		s := c.a.slab(head, b.state(c.id))
 		c.a.collect(s)
 		var err error
 		if c.a.isEmpty(s) {
-			err = c.releaseSlab(s)
+			err = c.releaseSlab(b, s)
 		} else {
-			err = c.a.disown(head, c.ownState(class))
+			err = c.a.disown(head, b.state(c.id))
 		}
 		if err != nil && first == nil {
 			first = err
 		}
 	}
-}
-
-// ownState is the state of this cache's slabs of the class.
-func (c *Cache) ownState(class int) layout.State {
-	return layout.MakeState(layout.KindSlab, class, c.id, uint64(layout.Classes[class].Granules))
 }
 
 func (c *Cache) allocator() *Allocator { return c.a }

@@ -108,10 +108,19 @@ func (c *checker) inspect(g uint64, s layout.State) (uint64, error) {
 	if err := c.run(g, s); err != nil {
 		return s.Run(), err
 	}
-	if s.Kind() == layout.KindSlab {
-		return s.Run(), c.slab(g, s)
+	if err := c.owned(s); err != nil || s.Kind() == layout.KindLarge {
+		return s.Run(), err
 	}
-	return s.Run(), nil
+	return s.Run(), c.slab(g, s)
+}
+
+// owned: who owns a slab or a private large block is a cache in use.
+func (c *checker) owned(s layout.State) error {
+	a := c.a
+	if s.Cache() == 0 || int(s.Cache()) < len(a.caches) && a.hasRecord(int(s.Cache())) && a.caches[s.Cache()].Owner.Load() != 0 {
+		return nil
+	}
+	return fmt.Errorf("it belongs to cache %d, which is not in use", s.Cache())
 }
 
 // free: a free granule is marked free, or it would never be found.
@@ -176,21 +185,14 @@ func (c *checker) slab(g uint64, s layout.State) error {
 	if !a.region.IsCommitted(p.local+g*p.stride) || !a.region.IsCommitted(p.local+(g+1)*p.stride-1) {
 		return fmt.Errorf("its bitmaps have no storage")
 	}
-	v := a.slab(g, s.Class())
+	v := a.slab(g, s)
 	for i := range v.local {
 		if bad := (v.local[i].Load() | v.remote[i].Load()) &^ p.valid(uint64(i)); bad != 0 {
 			return fmt.Errorf("word %d of its bitmaps has bits %#x for blocks that do not exist", i, bad)
 		}
 	}
-	owner := uint64(0)
-	if int(s.Cache()) < len(a.caches) && (s.Cache() == 0 || a.hasRecord(int(s.Cache()))) {
-		owner = a.caches[s.Cache()].Owner.Load()
-	}
-	switch {
-	case s.Cache() == 0 && a.hintWord(s.Class(), g).Load()>>(g%64)&1 == 0:
+	if s.Cache() == 0 && a.hintWord(s.Class(), g).Load()>>(g%64)&1 == 0 {
 		return fmt.Errorf("slab of nobody without an adoption hint")
-	case s.Cache() != 0 && owner == 0:
-		return fmt.Errorf("slab of cache %d, which is not in use", s.Cache())
 	}
 	return nil
 }

@@ -104,6 +104,7 @@ func work(a *Allocator, acc *account) error {
 			two.Close,
 			func() error { return emptySlots(acc, a, a) },
 			func() error { return plain(a, acc) },
+			func() error { return private(a, acc) },
 			func() error { _, err := a.Trim(); return err },
 		} {
 			if err := step(); err != nil {
@@ -168,6 +169,34 @@ func plain(a *Allocator, acc *account) error {
 		if err := c.Close(); err != nil {
 			return err
 		}
+	}
+	acc.Inexact = 0
+	return nil
+}
+
+// private passes the steps of blocks that die with their cache, of which one of each kind is published.
+func private(a *Allocator, acc *account) error {
+	acc.Inexact = 1
+	c, err := a.NewCache()
+	if err != nil {
+		return err
+	}
+	for _, size := range workSizes {
+		for i := range 3 {
+			p, err := c.AllocPrivate(size)
+			if err == nil && i == 1 {
+				err = errors.Join(c.Publish(p), c.Free(p))
+			}
+			if err == nil && i == 2 {
+				err = a.Free(p)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.Close(); err != nil {
+		return err
 	}
 	acc.Inexact = 0
 	return nil

@@ -132,7 +132,7 @@ func TestDamagedSpans(t *testing.T) {
 	a.states[last].Swap(uint64(layout.MakeState(layout.KindSlab, class, 0, 4)))
 	a.hintWord(class, last).Or(1 << (last % 64))
 	a.super.Orphans[class].StoreRelease(1)
-	a.slab(last, class).local[0].StoreRelease(1 << 7)
+	a.slab(last, layout.MakeState(layout.KindSlab, class, 0, 4)).local[0].StoreRelease(1 << 7)
 	off, err := c.alloc(layout.MaxSmall)
 	if err != nil || off+layout.MaxSmall > r.geometry.Size {
 		t.Errorf("a block at %#x: %v", off, err)
@@ -205,7 +205,7 @@ func TestStatsBehindAClaim(t *testing.T) {
 	first := mustAlloc(t, c, 64)
 	mustAlloc(t, c, 100_000)
 	mustFree(t, c, first)
-	c.bins[layout.ClassOf(64)].setAside()
+	c.shared.all[layout.ClassOf(64)].setAside()
 	c.dropEmpties()
 	a.states[first>>layout.GranuleShift].Swap(uint64(layout.MakeState(layout.KindClaimed, 0, c.id, 50)))
 	mustCount(t, a, 1)

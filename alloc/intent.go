@@ -71,19 +71,18 @@ func (c *Cache) allocInto(at, size uint64) error {
 	case size > layout.MaxSmall:
 		return c.allocLargeInto(w, at, size)
 	}
-	class := layout.ClassOf(size)
-	off, bit, err := c.peekBlock(class)
+	b := &c.shared.all[layout.ClassOf(size)]
+	off, bit, err := c.peekBlock(b)
 	if err != nil {
 		return err
 	}
 	clear(c.a.memory.Bytes(off, size))
 	c.setIntent(off, layout.IntentAlloc, at)
 	crashpoint.Hit("alloc.into.after-intent")
-	word := c.bins[class].word
-	word.StoreRelease(word.Peek() &^ bit)
+	b.takeBit(bit)
 	crashpoint.Hit("alloc.into.after-take")
 	if !c.finishInto(w, off) {
-		word.StoreRelease(word.Peek() | bit)
+		b.word.StoreRelease(b.word.Peek() | bit)
 		c.clearIntent()
 		return c.occupied(at)
 	}
@@ -99,7 +98,7 @@ func (c *Cache) allocLargeInto(w *mem.Word, at, size uint64) error {
 	clear(c.a.memory.Bytes(off, size))
 	c.setIntent(off, layout.IntentAlloc, at)
 	crashpoint.Hit("alloc.into.after-intent")
-	c.publishLarge(head, n)
+	c.publishLarge(head, n, 0)
 	if c.finishInto(w, off) {
 		return nil
 	}
@@ -166,13 +165,15 @@ func (c *Cache) freeOwnFrom(w *mem.Word, b *block) {
 	b.local.StoreRelease(b.local.Peek() | b.bit)
 	crashpoint.Hit("alloc.from.after-bit")
 	w.StoreRelease(0)
+	b.unpublish()
 }
 
 // adoptSlabOf tries to make a slab of nobody this cache's, so that a free into it can be exact.
 func (c *Cache) adoptSlabOf(b *block) {
 	if s, ok := c.tryAdopt(b.state.Class(), b.head); ok {
-		c.bins[s.class].queue.push(s.head)
-		b.state = c.ownState(s.class)
+		own := &c.shared.all[s.class]
+		own.queue.push(s.head)
+		b.state = own.state(c.id)
 	}
 }
 

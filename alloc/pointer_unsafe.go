@@ -15,6 +15,13 @@ type Source interface {
 	Alloc(size uint64) (unsafe.Pointer, error)
 	// AllocZeroed is Alloc with all bytes of the block zero.
 	AllocZeroed(size uint64) (unsafe.Pointer, error)
+	// AllocPrivate is Alloc of a block that dies with its cache: it is freed when the cache is closed or
+	// its process dies, unless it was published before. Those of an Allocator die when that is closed.
+	AllocPrivate(size uint64) (unsafe.Pointer, error)
+	// Publish makes the block that begins at p live on like others, whatever becomes of the cache it
+	// is from. Killed at any point, it is private still or published. Blocks that are not private are left
+	// alone. It returns ErrNotAllocated.
+	Publish(p unsafe.Pointer) error
 	// AllocInto allocates size zeroed bytes and stores the address in *dst, which must be nil and lie
 	// in a block of the heap. Killed at any point, the block is reachable from *dst, and zeroed, or
 	// it is free, provided that nobody else changes *dst until AllocInto has returned, or until a
@@ -44,17 +51,20 @@ var (
 	_ Source = (*Cache)(nil)
 )
 
-// Alloc implements Source.
-func (c *Cache) Alloc(size uint64) (unsafe.Pointer, error) {
-	off, err := c.alloc(size)
+// AllocZeroed implements Source.
+func (c *Cache) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(c, size) }
+
+// AllocPrivate implements Source.
+func (c *Cache) AllocPrivate(size uint64) (unsafe.Pointer, error) {
+	off, err := c.allocPrivate(size)
 	if err != nil {
 		return nil, allocError(size, err)
 	}
 	return c.a.memory.Pointer(off), nil
 }
 
-// AllocZeroed implements Source.
-func (c *Cache) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(c, size) }
+// Publish implements Source.
+func (c *Cache) Publish(p unsafe.Pointer) error { return c.a.Publish(p) }
 
 // AllocInto implements Source.
 func (c *Cache) AllocInto(dst *unsafe.Pointer, size uint64) error {
@@ -63,18 +73,6 @@ func (c *Cache) AllocInto(dst *unsafe.Pointer, size uint64) error {
 		err = c.allocInto(word, size)
 	}
 	return allocError(size, err)
-}
-
-// Free implements Source.
-func (c *Cache) Free(p unsafe.Pointer) error {
-	if p == nil {
-		return nil
-	}
-	off, err := c.a.blockOffset(p)
-	if err == nil {
-		err = c.free(off)
-	}
-	return freeError(err)
 }
 
 // FreeFrom implements Source.
@@ -100,6 +98,31 @@ func (a *Allocator) Alloc(size uint64) (unsafe.Pointer, error) {
 
 // AllocZeroed implements Source.
 func (a *Allocator) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(a, size) }
+
+// AllocPrivate implements Source.
+func (a *Allocator) AllocPrivate(size uint64) (unsafe.Pointer, error) {
+	off, err := a.allocPrivate(size)
+	if err != nil {
+		return nil, allocError(size, err)
+	}
+	return a.memory.Pointer(off), nil
+}
+
+// Publish implements Source.
+func (a *Allocator) Publish(p unsafe.Pointer) error {
+	if err := a.enter(); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	defer a.leave()
+	off, err := a.blockOffset(p)
+	if err == nil {
+		err = a.publish(off)
+	}
+	if err != nil {
+		return fmt.Errorf("publish %w", err)
+	}
+	return nil
+}
 
 // AllocInto implements Source.
 func (a *Allocator) AllocInto(dst *unsafe.Pointer, size uint64) error {

@@ -12,16 +12,17 @@ import (
 
 // Recovered is what dead peers held and Recover returned.
 type Recovered struct {
-	Peers  int // processes that died with caches
-	Caches int // their cache records
-	Slabs  int // slabs, now nobody's
-	Blocks int // free blocks in those slabs, which can be allocated again
-	Spans  int // spans that were being made or taken apart, now free
+	Peers   int // processes that died with caches
+	Caches  int // their cache records
+	Slabs   int // slabs, now nobody's
+	Blocks  int // free blocks in those slabs, which can be allocated again
+	Spans   int // spans that were being made or taken apart, now free
+	Private int // blocks that were private and not published, now free
 }
 
 func (r *Recovered) add(o Recovered) {
 	r.Peers, r.Caches, r.Slabs = r.Peers+o.Peers, r.Caches+o.Caches, r.Slabs+o.Slabs
-	r.Blocks, r.Spans = r.Blocks+o.Blocks, r.Spans+o.Spans
+	r.Blocks, r.Spans, r.Private = r.Blocks+o.Blocks, r.Spans+o.Spans, r.Private+o.Private
 }
 
 // recoverPatience is how long Recover waits for another process that is recovering. That takes it
@@ -161,9 +162,14 @@ func (a *Allocator) returnSpan(g uint64, s layout.State, done *Recovered) error 
 	crashpoint.Hit("alloc.recover.before-span")
 	switch s.Kind() {
 	case layout.KindSlab:
-		done.Slabs++
-		done.Blocks += int(a.countFree(a.slab(g, s.Class())))
+		v := a.slab(g, s)
+		private := a.countPrivate(v)
+		done.Slabs, done.Private = done.Slabs+1, done.Private+int(private)
+		done.Blocks += int(a.countFree(v) + private)
 		return a.disown(g, s)
+	case layout.KindLarge:
+		done.Private++
+		return a.freeOwned(g, s)
 	case layout.KindClaimed:
 		done.Spans++
 		return a.releaseRun(g, s.Run())

@@ -17,13 +17,13 @@ func TestRecoverWaitsForOthers(t *testing.T) {
 
 	dead, deadMember := r.join(t)
 	c := mustCache(t, dead)
-	off, bit, err := c.peekBlock(layout.ClassOf(32))
+	b := &c.shared.all[layout.ClassOf(32)]
+	off, bit, err := c.peekBlock(b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.setIntent(off, layout.IntentAlloc, word)
-	b := &c.bins[layout.ClassOf(32)]
-	b.word.StoreRelease(b.word.Peek() &^ bit)
+	b.takeBit(bit)
 	r.memory.Word(word).StoreRelease(dead.address(off))
 
 	slow, _ := r.join(t)

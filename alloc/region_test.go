@@ -154,3 +154,11 @@ func mustFree(t rapid.TB, c *Cache, off uint64) {
 		t.Fatal(err)
 	}
 }
+
+// free frees the block that begins at off as a caller would, unless off is no place that can be pointed to.
+func (c *Cache) free(off uint64) error {
+	if !c.a.memory.Contains(off, 1) {
+		return c.freeAny(off)
+	}
+	return c.Free(c.a.memory.Pointer(off))
+}

@@ -10,10 +10,10 @@ import (
 
 // bitmapPlace says where the bitmaps of a class's slabs are: at local + granule * stride, and so on.
 type bitmapPlace struct {
-	local, remote uint64 // offsets of granule 0's
-	stride        uint64
-	words         uint64
-	last          uint64 // valid bits of the last word
+	local, published, remote uint64 // offsets of granule 0's
+	stride                   uint64
+	words                    uint64
+	last                     uint64 // valid bits of the last word
 }
 
 func placeBitmap(g *layout.Geometry, class int) bitmapPlace {
@@ -21,9 +21,11 @@ func placeBitmap(g *layout.Geometry, class int) bitmapPlace {
 	p := bitmapPlace{words: (blocks + 63) / 64, last: ^uint64(0) >> (-blocks % 64)}
 	if layout.Classes[class].Fine {
 		p.local, p.stride = g.Sections.Fine, layout.FineSize
+		p.published = p.local + layout.FineWords*8
 		p.remote = p.local + 2*layout.FineWords*8
 	} else {
 		p.local, p.stride = g.Sections.Slabs, layout.SlabSize
+		p.published = p.local + layout.CoarseWords*8
 		p.remote = p.local + 128
 	}
 	return p
@@ -37,24 +39,28 @@ func (p *bitmapPlace) valid(i uint64) uint64 {
 	return ^uint64(0)
 }
 
-// slab is a view of one slab: its head granule, its class and its bitmaps.
+// slab is a view of one slab: its head granule, its class and flags, and its bitmaps.
 type slab struct {
-	head   uint64
-	class  int
-	local  []mem.Word
-	remote []mem.Word
+	head      uint64
+	class     int
+	flags     layout.State
+	local     []mem.Word
+	published []mem.Word
+	remote    []mem.Word
 }
 
-func (a *Allocator) slab(head uint64, class int) slab {
-	p := &a.bitmap[class]
+// slab views the slab at head, whose state must be valid.
+func (a *Allocator) slab(head uint64, s layout.State) slab {
+	p := &a.bitmap[s.Class()]
 	return slab{
-		head: head, class: class,
-		local:  mem.Slice[mem.Word](a.memory, p.local+head*p.stride, p.words),
-		remote: mem.Slice[mem.Word](a.memory, p.remote+head*p.stride, p.words),
+		head: head, class: s.Class(), flags: s.Flags(),
+		local:     mem.Slice[mem.Word](a.memory, p.local+head*p.stride, p.words),
+		published: mem.Slice[mem.Word](a.memory, p.published+head*p.stride, p.words),
+		remote:    mem.Slice[mem.Word](a.memory, p.remote+head*p.stride, p.words),
 	}
 }
 
-// count returns how many blocks are free, collected or not.
+// countFree returns how many blocks are free, collected or not.
 func (a *Allocator) countFree(s slab) (n uint64) {
 	p := &a.bitmap[s.class]
 	for i := range s.local {
@@ -64,8 +70,21 @@ func (a *Allocator) countFree(s slab) (n uint64) {
 	return n
 }
 
+// countPrivate returns how many blocks are in use and die with the cache.
+func (a *Allocator) countPrivate(s slab) (n uint64) {
+	if s.flags&layout.FlagPrivate == 0 {
+		return 0
+	}
+	p := &a.bitmap[s.class]
+	for i := range s.local {
+		kept := s.local[i].Load() | s.remote[i].Load() | s.published[i].Load()
+		n += uint64(bits.OnesCount64(^kept & p.valid(uint64(i))))
+	}
+	return n
+}
+
 // collect makes the blocks that others freed allocatable. Only the owner may call it. Nothing is
-// allocated from what it moves before it has returned.
+// allocated from what it moves before it has returned, so it may be cut short anywhere and done again.
 func (a *Allocator) collect(s slab) {
 	p := &a.bitmap[s.class]
 	for i := range s.remote {
@@ -75,6 +94,9 @@ func (a *Allocator) collect(s slab) {
 		}
 		s.local[i].StoreRelease(s.local[i].Peek() | r&p.valid(uint64(i)))
 		crashpoint.Hit("alloc.collect.after-local")
+		if s.flags&layout.FlagPrivate != 0 {
+			s.published[i].And(^r)
+		}
 		s.remote[i].And(^r)
 		crashpoint.Hit("alloc.collect.after-remote")
 	}
@@ -102,27 +124,30 @@ func (a *Allocator) hasFree(s slab) bool {
 	return false
 }
 
-// newSlab claims and formats a slab of the class for cache c. Killed before the state is published, the
-// claimed run goes back; the bitmaps mean nothing without the state.
-func (c *Cache) newSlab(class int) (slab, error) {
-	a := c.a
-	n := uint64(layout.Classes[class].Granules)
-	head, err := c.claimCommitted(n)
+// newSlab claims and formats a slab for a bin. Killed before the state is published, the claimed run goes
+// back; the bitmaps mean nothing without the state.
+func (c *Cache) newSlab(b *bin) (slab, error) {
+	a, own := c.a, b.state(c.id)
+	head, err := c.claimCommitted(own.Run())
 	if err != nil {
 		return slab{}, err
 	}
-	p := &a.bitmap[class]
+	p := &a.bitmap[b.class]
 	if err := a.region.Commit(p.local+head*p.stride, p.stride); err != nil {
-		return slab{}, c.abandon(head, n, err)
+		return slab{}, c.abandon(head, own.Run(), err)
 	}
-	s := a.slab(head, class)
+	s := a.slab(head, own)
 	for i := range s.local {
 		s.remote[i].StoreRelease(0)
+		if own.Flags() != 0 {
+			s.published[i].StoreRelease(0)
+		}
 		s.local[i].StoreRelease(p.valid(uint64(i)))
 	}
 	crashpoint.Hit("alloc.slab.after-format")
-	a.states[head].Swap(uint64(layout.MakeState(layout.KindSlab, class, c.id, n)))
+	a.states[head].Swap(uint64(own))
 	crashpoint.Hit("alloc.slab.after-publish")
+	c.enterSlab(s)
 	return s, nil
 }
 
@@ -135,20 +160,24 @@ func (c *Cache) abandon(head, n uint64, err error) error {
 }
 
 // releaseSlab gives an empty slab's span back. Nobody else can free into it: all its blocks are free.
-func (c *Cache) releaseSlab(s slab) error {
-	n := uint64(layout.Classes[s.class].Granules)
-	own := layout.MakeState(layout.KindSlab, s.class, c.id, n)
-	claimed := layout.MakeState(layout.KindClaimed, 0, c.id, n)
+func (c *Cache) releaseSlab(b *bin, s slab) error {
+	own := b.state(c.id)
+	claimed := layout.MakeState(layout.KindClaimed, 0, c.id, own.Run())
 	if !c.a.states[s.head].CompareAndSwap(uint64(own), uint64(claimed)) {
 		return c.a.corrupt(s.head<<layout.GranuleShift, "state of an owned slab changed")
 	}
+	c.leaveSlab(s)
 	crashpoint.Hit("alloc.release.after-claim")
-	return c.a.releaseRun(s.head, n)
+	return c.a.releaseRun(s.head, own.Run())
 }
 
 // disown leaves a slab to whoever adopts it: hint first, so that a slab without an owner always has
-// its hint. Killed in between, recovery does it again.
+// its hint. Blocks of a private slab that are not published become free with it. Killed in between,
+// recovery does it again.
 func (a *Allocator) disown(head uint64, own layout.State) error {
+	if own.Flags()&layout.FlagPrivate != 0 {
+		a.freeUnpublished(a.slab(head, own))
+	}
 	a.hintWord(own.Class(), head).Or(1 << (head % 64))
 	crashpoint.Hit("alloc.disown.after-hint")
 	if !a.states[head].CompareAndSwap(uint64(own), uint64(own.Disown())) {
@@ -159,6 +188,16 @@ func (a *Allocator) disown(head uint64, own layout.State) error {
 		w.StoreRelease(1)
 	}
 	return nil
+}
+
+// freeUnpublished: what was published lives, the rest dies. Bits that are set in remote too do no harm, as
+// whoever adopts the slab collects them before it allocates.
+func (a *Allocator) freeUnpublished(s slab) {
+	p := &a.bitmap[s.class]
+	for i := range s.local {
+		s.local[i].StoreRelease(s.local[i].Peek() | ^s.published[i].Load()&p.valid(uint64(i)))
+		crashpoint.Hit("alloc.disown.after-unpublished")
+	}
 }
 
 // hintWord is the word of the class's adoption hints that has the granule's bit.
@@ -208,7 +247,8 @@ func (c *Cache) tryAdopt(class int, g uint64) (slab, bool) {
 	crashpoint.Hit("alloc.adopt.after-state")
 	a.hintWord(class, g).And(^(uint64(1) << (g % 64)))
 	crashpoint.Hit("alloc.adopt.after-hint")
-	s := a.slab(g, class)
+	s := a.slab(g, orphan)
+	c.enterSlab(s)
 	a.collect(s)
 	return s, true
 }

@@ -245,13 +245,14 @@ func (a *Allocator) lowerSpanHint(g uint64) {
 // nextSpanHint packs a granule under a new version.
 func nextSpanHint(hint, g uint64) uint64 { return hint>>32<<32 + 1<<32 | g }
 
-// allocLarge takes a span for one block. Killed before the state is published, the run goes back.
-func (c *Cache) allocLarge(size uint64) (uint64, error) {
+// allocLarge takes a span for one block, of this cache when it is to be private and of nobody otherwise.
+// Killed before the state is published, the run goes back.
+func (c *Cache) allocLarge(size uint64, owner uint16) (uint64, error) {
 	head, n, err := c.claimLarge(size)
 	if err != nil {
 		return 0, err
 	}
-	c.publishLarge(head, n)
+	c.publishLarge(head, n, owner)
 	return head << layout.GranuleShift, nil
 }
 
@@ -267,9 +268,9 @@ func (c *Cache) claimLarge(size uint64) (head, n uint64, err error) {
 	return head, n, err
 }
 
-func (c *Cache) publishLarge(head, n uint64) {
+func (c *Cache) publishLarge(head, n uint64, owner uint16) {
 	crashpoint.Hit("alloc.large.before-publish")
-	c.a.states[head].Swap(uint64(layout.MakeState(layout.KindLarge, 0, 0, n)))
+	c.a.states[head].Swap(uint64(layout.MakeState(layout.KindLarge, 0, owner, n)))
 	crashpoint.Hit("alloc.large.after-publish")
 }
 

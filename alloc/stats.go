@@ -73,7 +73,7 @@ func (a *Allocator) countSpan(g uint64, s *Stats, classes *[layout.NumClasses]Cl
 	switch state.Kind() {
 	case layout.KindSlab:
 		c := &classes[state.Class()]
-		free := a.countFree(a.slab(g, state.Class()))
+		free := a.countFree(a.slab(g, state))
 		c.Slabs++
 		c.Free += free
 		c.Live += uint64(layout.Classes[state.Class()].Blocks) - free

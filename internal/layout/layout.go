@@ -180,27 +180,28 @@ const (
 	IntentMask  = 0xf
 )
 
-// Slab is the descriptor of a granule, used when the granule heads a slab. Local and Private are
-// written by the owning cache alone; Remote by everyone. 1 in Local is a free block, 1 in Remote is
-// a block freed by someone else that the owner has not collected. When the class has more than
+// Slab is the descriptor of a granule, used when the granule heads a slab. Local is written by
+// the owning cache alone, with plain stores; Published and Remote by everyone, with atomic ones. 1 in
+// Local is a free block, 1 in Remote is a block freed by someone else that the owner has not collected,
+// 1 in Published a block of a private slab that outlives its cache. When the class has more than
 // CoarseBlocks blocks the bitmaps are in a Fine instead.
 type Slab struct {
 	_ structs.HostLayout
 
-	Local   [CoarseWords]mem.Word
-	Private [CoarseWords]mem.Word
-	_       [64]byte
-	Remote  [CoarseWords]mem.Word
-	_       [96]byte
+	Local     [CoarseWords]mem.Word
+	Published [CoarseWords]mem.Word
+	_         [64]byte
+	Remote    [CoarseWords]mem.Word
+	_         [96]byte
 }
 
 // Fine holds the bitmaps of a slab with more than CoarseBlocks blocks.
 type Fine struct {
 	_ structs.HostLayout
 
-	Local   [FineWords]mem.Word
-	Private [FineWords]mem.Word
-	Remote  [FineWords]mem.Word
+	Local     [FineWords]mem.Word
+	Published [FineWords]mem.Word
+	Remote    [FineWords]mem.Word
 }
 
 // Lengths of the bitmaps.

@@ -86,10 +86,10 @@ func TestFrozenTables(t *testing.T) {
 		{"Cache.IntentWord", unsafe.Offsetof(c.IntentWord), 16},
 		{"Slab", unsafe.Sizeof(b), SlabSize},
 		{"Slab.Local", unsafe.Offsetof(b.Local), 0},
-		{"Slab.Private", unsafe.Offsetof(b.Private), 32},
+		{"Slab.Published", unsafe.Offsetof(b.Published), 32},
 		{"Slab.Remote", unsafe.Offsetof(b.Remote), 128},
 		{"Fine", unsafe.Sizeof(f), FineSize},
-		{"Fine.Private", unsafe.Offsetof(f.Private), 512},
+		{"Fine.Published", unsafe.Offsetof(f.Published), 512},
 		{"Fine.Remote", unsafe.Offsetof(f.Remote), 1024},
 		{"ClassesSum", uintptr(ClassesSum()), 545406869},
 	})

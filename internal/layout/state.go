@@ -12,11 +12,19 @@ const (
 	KindLarge   Kind = 4 // head of one large block
 )
 
+// Flags of a slab. They are part of the state, so that the short way of free, which compares the state with
+// that of the cache's ordinary slabs, leaves all others to the long way.
+const (
+	FlagPrivate State = 1 << 4 // its blocks die with the cache unless they are published
+	flagMask    State = 0xf0
+)
+
 // State is a granule's state word. Every transition is one CompareAndSwap.
 //
 //	bits  0-3   kind
+//	bits  4-7   flags (slab)
 //	bits  8-15  size class (slab)
-//	bits 16-31  owning cache, 0 is nobody (claimed, slab, large)
+//	bits 16-31  owning cache, 0 is nobody (claimed, slab, large: an owned large block is private)
 //	bits 32-63  length of the run in granules (claimed, slab, large), or a tail's distance from its head
 type State uint64
 
@@ -34,17 +42,20 @@ func (s State) Class() int { return int(uint8(s >> 8)) }
 // Cache returns the owning cache, 0 for nobody.
 func (s State) Cache() uint16 { return uint16(s >> 16) }
 
+// Flags returns the flags of a slab.
+func (s State) Flags() State { return s & flagMask }
+
 // Run returns the number of granules of the run that this granule heads.
 func (s State) Run() uint64 { return uint64(s) >> 32 }
 
 // Distance returns how many granules a tail is behind its head.
 func (s State) Distance() uint64 { return uint64(s) >> 32 }
 
-// Disown returns the same state without an owner.
-func (s State) Disown() State { return s &^ (0xffff << 16) }
+// Disown returns the same state without an owner and without flags: what nobody owns is shared.
+func (s State) Disown() State { return s &^ (0xffff<<16 | flagMask) }
 
 // Own returns the same state owned by cache.
-func (s State) Own(cache uint16) State { return s.Disown() | State(cache)<<16 }
+func (s State) Own(cache uint16) State { return s&^(0xffff<<16) | State(cache)<<16 }
 
 // Valid reports whether the word has a known kind, no stray bits, and a length that is not zero.
 func (s State) Valid() bool {
@@ -54,8 +65,8 @@ func (s State) Valid() bool {
 	case KindTail:
 		return s == MakeState(KindTail, 0, 0, s.Distance()) && s.Distance() != 0
 	case KindSlab:
-		return s == MakeState(KindSlab, s.Class(), s.Cache(), s.Run()) && s.Class() < NumClasses &&
-			s.Run() == uint64(Classes[s.Class()].Granules)
+		return s == MakeState(KindSlab, s.Class(), s.Cache(), s.Run())|s&FlagPrivate && s.Class() < NumClasses &&
+			s.Run() == uint64(Classes[s.Class()].Granules) && (s.Cache() != 0 || s.Flags() == 0)
 	case KindClaimed, KindLarge:
 		return s == MakeState(s.Kind(), 0, s.Cache(), s.Run()) && s.Run() != 0
 	}

@@ -1,0 +1,115 @@
+package alloc
+
+import (
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// bins are what a cache has of each size class, for blocks of one kind: shared or private.
+type bins struct {
+	fronts [layout.NumClasses]front
+	all    [layout.NumClasses]bin
+}
+
+// bin is what a cache has of one size class. It is found again by looking, or by whoever adopts the slabs.
+type bin struct {
+	*front
+	class int
+	flags layout.State // of its slabs
+	slab  slab         // the slab of word; its local is nil when there is none
+	index int          // of word in slab
+	queue queue        // the other slabs of the class, in the order of their last use
+	depth int          // how many of them refill looks at
+}
+
+func (s *bins) init(flags layout.State) {
+	for i := range s.fronts {
+		s.fronts[i].word = &noBlocks
+	}
+	for class := range s.all {
+		s.fronts[class].size = uint64(layout.Classes[class].Size)
+		s.all[class] = bin{front: &s.fronts[class], class: class, flags: flags, depth: queueDepth}
+	}
+}
+
+// state is that of the bin's slabs.
+func (b *bin) state(cache uint16) layout.State {
+	return layout.MakeState(layout.KindSlab, b.class, cache, uint64(layout.Classes[b.class].Granules)) | b.flags
+}
+
+// nextWord moves on to the next word with a free block of the bin's slab, after collecting if need be.
+func (b *bin) nextWord(a *Allocator) bool {
+	if b.slab.local == nil {
+		return false
+	}
+	if b.reload() || b.findWord(a) {
+		return true
+	}
+	a.collect(b.slab)
+	return b.findWord(a)
+}
+
+// findWord looks at all words of the slab, beginning behind the current one.
+func (b *bin) findWord(a *Allocator) bool {
+	p, n := &a.bitmap[b.class], len(b.slab.local)
+	for i := range n {
+		at := (b.index + 1 + i) % n
+		if b.slab.local[at].Peek()&p.valid(uint64(at)) != 0 {
+			b.point(a, at)
+			return true
+		}
+	}
+	return false
+}
+
+func (b *bin) point(a *Allocator, at int) {
+	p := &a.bitmap[b.class]
+	b.index, b.word = at, &b.slab.local[at]
+	b.mask = p.valid(uint64(at))
+	b.reload()
+	b.first = a.memory.Pointer(b.slab.head<<layout.GranuleShift + uint64(at)*64*b.size)
+}
+
+// use makes s, which has a free block, the bin's slab.
+func (b *bin) use(a *Allocator, s slab) {
+	b.setAside()
+	b.slab, b.index = s, -1
+	b.nextWord(a)
+}
+
+// setAside puts the bin's slab behind the others.
+func (b *bin) setAside() {
+	if b.slab.local != nil {
+		b.queue.push(b.slab.head)
+	}
+	b.slab, b.word, b.free, b.mask = slab{}, &noBlocks, 0, 0
+}
+
+// queue is a ring of slab heads.
+type queue struct {
+	ring    []uint32
+	head, n int
+}
+
+func (q *queue) len() int { return q.n }
+
+func (q *queue) push(g uint64) {
+	if q.n == len(q.ring) {
+		grown := make([]uint32, max(8, 2*q.n))
+		for i := range q.n {
+			grown[i] = q.ring[(q.head+i)%len(q.ring)]
+		}
+		q.ring, q.head = grown, 0
+	}
+	q.ring[(q.head+q.n)%len(q.ring)] = uint32(g)
+	q.n++
+}
+
+func (q *queue) pop() (uint64, bool) {
+	if q.n == 0 {
+		return 0, false
+	}
+	g := q.ring[q.head]
+	q.head = (q.head + 1) % len(q.ring)
+	q.n--
+	return uint64(g), true
+}

@@ -1,0 +1,205 @@
+package alloc
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
+)
+
+// front is what Alloc uses of a bin, a cache line of this process's memory. Only the words behind word lie in
+// the heap. Every bit in free is set in *word: only the owner clears bits there. That Alloc goes by free, and
+// what is freed comes back when free has run out, keeps an Alloc from waiting for the Free in front of it.
+type front struct {
+	free  uint64         // bits of *word that Alloc takes next
+	word  *mem.Word      // a word of a slab's local bitmap; noBlocks when there is none
+	first unsafe.Pointer // the block of bit 0
+	size  uint64         // of a block
+	mask  uint64         // bits of *word that stand for blocks
+	_     [24]byte
+}
+
+// frontOf has, for each size in units of 16 bytes, where the front of its class lies among those of a bins.
+var frontOf = makeFrontOf()
+
+func makeFrontOf() (t [layout.MaxSmall/16 + 1]uint16) {
+	for i := range t {
+		t[i] = uint16(layout.ClassOf(uint64(i)*16) * int(unsafe.Sizeof(front{})))
+	}
+	return t
+}
+
+// front returns the front for blocks of size bytes, at most layout.MaxSmall.
+func (s *bins) front(size uint64) *front {
+	return (*front)(unsafe.Add(unsafe.Pointer(&s.fronts), frontOf[(size+15)>>4]))
+}
+
+// noBlocks is the word of a bin that has no slab.
+var noBlocks mem.Word
+
+// Alloc implements Source. Its short way is one load, one bit scan and one store of the word.
+//
+//go:nosplit
+func (c *Cache) Alloc(size uint64) (unsafe.Pointer, error) {
+	if size <= layout.MaxSmall {
+		b := c.shared.front(size)
+		if free := b.free; free != 0 {
+			i := bits.TrailingZeros64(free)
+			b.free = free &^ (1 << (i & 63))
+			b.word.Set(b.word.Peek() &^ (1 << (i & 63)))
+			return unsafe.Add(b.first, uint64(i)*b.size), nil
+		}
+	}
+	return c.allocSlow(size)
+}
+
+// slot is what Free knows of a granule in a shared slab of the cache. The zero slot is that of no granule.
+type slot struct {
+	start  uintptr   // of the slab
+	local  *mem.Word // first word of its local bitmap
+	remote *mem.Word // first word of its remote bitmap
+	extent uint32    // bytes that have blocks
+	recip  uint32    // layout.Class.Recip
+}
+
+// slots finds the slot of a granule by the low bits of its number. Two granules that share a place drive
+// each other out, which costs the long way; a cache has at least twice as many places as granules. A slot is
+// right as long as it is there, because only the owner of a slab can give it up.
+type slots struct {
+	table unsafe.Pointer // of mask+1 slots
+	mask  uintptr
+	used  int // granules entered
+}
+
+var noSlot slot
+
+func (t *slots) at(addr uintptr) *slot {
+	return (*slot)(unsafe.Add(t.table, (addr>>layout.GranuleShift&t.mask)*unsafe.Sizeof(slot{})))
+}
+
+// Free implements Source. The short way is for blocks of the cache's own shared slabs: the block's index is the
+// high half of its distance from the slab's start times 2^32/size, and the low half says whether there was a
+// remainder (Lemire, Kaser, Kurz: Faster remainder by direct computation, 2019). One plain store sets its bit.
+//
+//go:nosplit
+func (c *Cache) Free(p unsafe.Pointer) error {
+	s := c.slots.at(uintptr(p))
+	rel := uintptr(p) - s.start
+	product := uint64(rel) * uint64(s.recip)
+	if rel < uintptr(s.extent) && uint32(product) < s.recip {
+		i := product >> 32
+		local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
+		remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
+		word, bit := local.Peek(), uint64(1)<<(i&63)
+		if (word|remote.Load())&bit == 0 {
+			local.Set(word | bit)
+			return nil
+		}
+	}
+	return c.freeSlow(p)
+}
+
+func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {
+	if size <= layout.MaxSmall && c.shared.front(size).reload() {
+		return c.Alloc(size)
+	}
+	off, err := c.alloc(size)
+	if err != nil {
+		return nil, allocError(size, err)
+	}
+	return c.a.memory.Pointer(off), nil
+}
+
+func (c *Cache) freeSlow(p unsafe.Pointer) error {
+	if p == nil {
+		return nil
+	}
+	off, err := c.a.blockOffset(p)
+	if err == nil {
+		err = c.freeAny(off)
+	}
+	return freeError(err)
+}
+
+// take returns the offset of a block and makes it used, or 0 when the word has none. It is the short way of
+// Alloc for those that count in offsets.
+func (c *Cache) take(b *front) uint64 {
+	free := b.free
+	if free == 0 {
+		return 0
+	}
+	i := bits.TrailingZeros64(free)
+	b.free = free &^ (1 << (i & 63))
+	b.word.Set(b.word.Peek() &^ (1 << (i & 63)))
+	return c.a.offsetOf(b) + uint64(i)*b.size
+}
+
+// takeBit makes one block used.
+func (b *front) takeBit(bit uint64) {
+	b.free &^= bit
+	b.word.StoreRelease(b.word.Peek() &^ bit)
+}
+
+// reload makes the blocks of the word allocatable that were freed meanwhile, and reports whether there are some.
+func (b *front) reload() bool {
+	b.free = b.word.Peek() & b.mask
+	return b.free != 0
+}
+
+// offsetOf returns the offset of the block of bit 0.
+func (a *Allocator) offsetOf(b *front) uint64 {
+	return uint64(uintptr(b.first) - uintptr(a.memory.Pointer(0)))
+}
+
+func (s *slots) init() { s.table, s.mask, s.used = unsafe.Pointer(&noSlot), 0, 0 }
+
+// enterSlab makes Free find the granules of a slab that has become the cache's.
+func (c *Cache) enterSlab(s slab) {
+	if s.flags != 0 {
+		return
+	}
+	n := uint64(layout.Classes[s.class].Granules)
+	if c.slots.used += int(n); uintptr(2*c.slots.used) > c.slots.mask+1 {
+		c.slots.grow()
+	}
+	for g := range n {
+		c.enterSlot(s, s.head+g)
+	}
+}
+
+func (c *Cache) enterSlot(s slab, g uint64) {
+	class := &layout.Classes[s.class]
+	*c.slots.at(uintptr(c.a.memory.Pointer(g << layout.GranuleShift))) = slot{
+		start: uintptr(c.a.memory.Pointer(s.head << layout.GranuleShift)), local: &s.local[0], remote: &s.remote[0],
+		extent: class.Size * class.Blocks, recip: class.Recip,
+	}
+}
+
+// leaveSlab undoes enterSlab, before the cache gives the slab up.
+func (c *Cache) leaveSlab(s slab) {
+	if s.flags != 0 {
+		return
+	}
+	n := uintptr(layout.Classes[s.class].Granules)
+	c.slots.used -= int(n)
+	start := uintptr(c.a.memory.Pointer(s.head << layout.GranuleShift))
+	for g := range n {
+		if at := c.slots.at(start + g<<layout.GranuleShift); at.start == start {
+			*at = slot{}
+		}
+	}
+}
+
+// grow makes room for four times as many granules as there are.
+func (t *slots) grow() {
+	old := unsafe.Slice((*slot)(t.table), t.mask+1)
+	n := uintptr(1) << bits.Len(uint(max(4*t.used, 64)-1))
+	table := make([]slot, n)
+	t.table, t.mask = unsafe.Pointer(unsafe.SliceData(table)), n-1
+	for _, s := range old {
+		for g := uintptr(0); g < uintptr(s.extent); g += layout.GranuleSize {
+			*t.at(s.start + g) = s
+		}
+	}
+}

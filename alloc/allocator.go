@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/goroutine"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
 )
@@ -42,8 +43,9 @@ type Allocator struct {
 	bitmap [layout.NumClasses]bitmapPlace
 
 	// life is held for reading while the tables are used on behalf of no cache, and for writing to
-	// close. It comes before the shards, and those before mu.
+	// close. It comes before near's mutex and the shards', and those before mu.
 	life   sync.RWMutex
+	near   near
 	shards shards
 
 	mu        sync.Mutex
@@ -80,6 +82,7 @@ func open(r region) (*Allocator, error) {
 	for class := range a.bitmap {
 		a.bitmap[class] = placeBitmap(&g, class)
 	}
+	a.near.init()
 	a.shards.init(a)
 	a.recoverOnce()
 	return a, nil
@@ -106,6 +109,7 @@ func (a *Allocator) closeOnce() error {
 	open := a.open
 	a.open = nil
 	a.mu.Unlock()
+	a.near.close()
 	a.shards.close()
 	var errs []error
 	for c := range open {
@@ -128,51 +132,35 @@ func (a *Allocator) enter() error {
 
 func (a *Allocator) leave() { a.life.RUnlock() }
 
-// alloc, free and the rest below borrow a cache for one call.
-
-func (a *Allocator) alloc(size uint64) (uint64, error) {
-	s, err := a.shards.borrow()
-	if err != nil {
-		return 0, err
-	}
-	defer a.shards.giveBack(s)
-	return s.cache.alloc(size)
+// lease is a cache that a goroutine uses alone until it ends the lease.
+type lease struct {
+	*Cache
+	place *place
+	shard *shard
 }
 
-func (a *Allocator) allocPrivate(size uint64) (uint64, error) {
+// borrow leases one of the allocator's own caches: that of the goroutine's place, or of a shard.
+func (a *Allocator) borrow() (lease, error) {
+	p := a.near.enter(goroutine.ID())
+	if p == nil {
+		p = a.near.settle(a.newCache)
+	}
+	if p != nil {
+		return lease{Cache: p.cache, place: p}, nil
+	}
 	s, err := a.shards.borrow()
 	if err != nil {
-		return 0, err
+		return lease{}, err
 	}
-	defer a.shards.giveBack(s)
-	return s.cache.allocPrivate(size)
+	return lease{Cache: s.cache, shard: s}, nil
 }
 
-func (a *Allocator) free(off uint64) error {
-	s, err := a.shards.borrow()
-	if err != nil {
-		return err
+func (l *lease) end() {
+	if l.place != nil {
+		l.place.leave()
+	} else {
+		l.a.shards.giveBack(l.shard)
 	}
-	defer a.shards.giveBack(s)
-	return s.cache.freeAny(off)
-}
-
-func (a *Allocator) allocInto(word, size uint64) error {
-	s, err := a.shards.borrow()
-	if err != nil {
-		return err
-	}
-	defer a.shards.giveBack(s)
-	return s.cache.allocInto(word, size)
-}
-
-func (a *Allocator) freeFrom(word uint64) error {
-	s, err := a.shards.borrow()
-	if err != nil {
-		return err
-	}
-	defer a.shards.giveBack(s)
-	return s.cache.freeFrom(word)
 }
 
 func (a *Allocator) allocator() *Allocator { return a }

@@ -101,17 +101,11 @@ func (c *Cache) alloc(size uint64) (uint64, error) {
 
 // allocFrom allocates a block of the bin, after a refill if need be.
 func (c *Cache) allocFrom(b *bin) (uint64, error) {
-	off := c.take(b.front)
-	if off != 0 {
-		return off, nil
+	off, bit, err := c.peekBlock(b)
+	if err == nil {
+		b.takeBit(bit)
 	}
-	if err := c.refill(b); err != nil {
-		return 0, err
-	}
-	if off = c.take(b.front); off == 0 {
-		return 0, c.a.corrupt(c.a.offsetOf(b.front), "free blocks of a slab vanish")
-	}
-	return off, nil
+	return off, err
 }
 
 // peekBlock returns the block that the next allocation from the bin will take, and its bit in the bin's

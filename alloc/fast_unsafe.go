@@ -42,16 +42,28 @@ var noBlocks mem.Word
 //
 //go:nosplit
 func (c *Cache) Alloc(size uint64) (unsafe.Pointer, error) {
-	if size <= layout.MaxSmall {
-		b := c.shared.front(size)
-		if free := b.free; free != 0 {
-			i := bits.TrailingZeros64(free)
-			b.free = free &^ (1 << (i & 63))
-			b.word.Set(b.word.Peek() &^ (1 << (i & 63)))
-			return unsafe.Add(b.first, uint64(i)*b.size), nil
-		}
+	if p := c.shared.take(size); p != nil {
+		return p, nil
 	}
 	return c.allocSlow(size)
+}
+
+// take is the short way of Alloc. It returns nil where that does not lead to a block.
+func (s *bins) take(size uint64) unsafe.Pointer {
+	if size > layout.MaxSmall {
+		return nil
+	}
+	return s.front(size).take()
+}
+
+func (b *front) take() unsafe.Pointer {
+	if b.free == 0 {
+		return nil
+	}
+	i := bits.TrailingZeros64(b.free)
+	b.free &^= 1 << (i & 63)
+	b.word.Set(b.word.Peek() &^ (1 << (i & 63)))
+	return unsafe.Add(b.first, uint64(i)*b.size)
 }
 
 // slot is what Free knows of a granule in a shared slab of the cache. The zero slot is that of no granule.
@@ -120,19 +132,6 @@ func (c *Cache) freeSlow(p unsafe.Pointer) error {
 		err = c.freeAny(off)
 	}
 	return freeError(err)
-}
-
-// take returns the offset of a block and makes it used, or 0 when the word has none. It is the short way of
-// Alloc for those that count in offsets.
-func (c *Cache) take(b *front) uint64 {
-	free := b.free
-	if free == 0 {
-		return 0
-	}
-	i := bits.TrailingZeros64(free)
-	b.free = free &^ (1 << (i & 63))
-	b.word.Set(b.word.Peek() &^ (1 << (i & 63)))
-	return c.a.offsetOf(b) + uint64(i)*b.size
 }
 
 // takeBit makes one block used.

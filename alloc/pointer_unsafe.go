@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/shmheap/shmheap/internal/goroutine"
 	"github.com/shmheap/shmheap/internal/layout"
 )
 
@@ -87,13 +88,29 @@ func (c *Cache) FreeFrom(src *unsafe.Pointer) error {
 // UsableSize implements Source.
 func (c *Cache) UsableSize(p unsafe.Pointer) (uint64, error) { return c.a.UsableSize(p) }
 
-// Alloc implements Source.
+// Alloc implements Source. A goroutine that has a place uses that place's cache.
+//
+//go:nosplit
 func (a *Allocator) Alloc(size uint64) (unsafe.Pointer, error) {
-	off, err := a.alloc(size)
+	if p := a.near.enter(goroutine.ID()); p != nil {
+		var err error
+		block := p.cache.shared.take(size)
+		if block == nil {
+			block, err = p.cache.allocSlow(size)
+		}
+		p.leave()
+		return block, err
+	}
+	return a.allocLeased(size)
+}
+
+func (a *Allocator) allocLeased(size uint64) (unsafe.Pointer, error) {
+	l, err := a.borrow()
 	if err != nil {
 		return nil, allocError(size, err)
 	}
-	return a.memory.Pointer(off), nil
+	defer l.end()
+	return l.Alloc(size)
 }
 
 // AllocZeroed implements Source.
@@ -101,11 +118,12 @@ func (a *Allocator) AllocZeroed(size uint64) (unsafe.Pointer, error) { return al
 
 // AllocPrivate implements Source.
 func (a *Allocator) AllocPrivate(size uint64) (unsafe.Pointer, error) {
-	off, err := a.allocPrivate(size)
+	l, err := a.borrow()
 	if err != nil {
 		return nil, allocError(size, err)
 	}
-	return a.memory.Pointer(off), nil
+	defer l.end()
+	return l.AllocPrivate(size)
 }
 
 // Publish implements Source.
@@ -126,32 +144,46 @@ func (a *Allocator) Publish(p unsafe.Pointer) error {
 
 // AllocInto implements Source.
 func (a *Allocator) AllocInto(dst *unsafe.Pointer, size uint64) error {
-	word, err := a.offset(unsafe.Pointer(dst))
-	if err == nil {
-		err = a.allocInto(word, size)
+	l, err := a.borrow()
+	if err != nil {
+		return allocError(size, err)
 	}
-	return allocError(size, err)
+	defer l.end()
+	return l.AllocInto(dst, size)
 }
 
 // Free implements Source.
-func (a *Allocator) Free(p unsafe.Pointer) error {
-	if p == nil {
+//
+//go:nosplit
+func (a *Allocator) Free(block unsafe.Pointer) error {
+	if p := a.near.enter(goroutine.ID()); p != nil {
+		err := p.cache.Free(block)
+		p.leave()
+		return err
+	}
+	return a.freeLeased(block)
+}
+
+func (a *Allocator) freeLeased(block unsafe.Pointer) error {
+	if block == nil {
 		return nil
 	}
-	off, err := a.blockOffset(p)
-	if err == nil {
-		err = a.free(off)
+	l, err := a.borrow()
+	if err != nil {
+		return freeError(err)
 	}
-	return freeError(err)
+	defer l.end()
+	return l.Free(block)
 }
 
 // FreeFrom implements Source.
 func (a *Allocator) FreeFrom(src *unsafe.Pointer) error {
-	word, err := a.offset(unsafe.Pointer(src))
-	if err == nil {
-		err = a.freeFrom(word)
+	l, err := a.borrow()
+	if err != nil {
+		return freeError(err)
 	}
-	return freeError(err)
+	defer l.end()
+	return l.FreeFrom(src)
 }
 
 // UsableSize implements Source.

@@ -124,7 +124,7 @@ func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
 // that are idle, and what dead peers hold. It makes the next search for slabs of nobody look at all of
 // them. Other processes' caches keep their empty slabs. It reports whether it freed anything.
 func (c *Cache) makeSpace() bool {
-	dropped := c.dropEmpties() + c.a.shards.dropEmpties(c)
+	dropped := c.dropEmpties() + c.a.near.dropEmpties() + c.a.shards.dropEmpties(c)
 	recovered, _, err := c.a.recoverOnce()
 	for class := range layout.NumClasses {
 		c.a.super.Orphans[class].StoreRelease(1)

@@ -162,3 +162,22 @@ func (c *Cache) free(off uint64) error {
 	}
 	return c.Free(c.a.memory.Pointer(off))
 }
+
+// alloc and free of an allocator count in offsets, too.
+func (a *Allocator) alloc(size uint64) (uint64, error) {
+	l, err := a.borrow()
+	if err != nil {
+		return 0, err
+	}
+	defer l.end()
+	return l.alloc(size)
+}
+
+func (a *Allocator) free(off uint64) error {
+	l, err := a.borrow()
+	if err != nil {
+		return err
+	}
+	defer l.end()
+	return l.free(off)
+}

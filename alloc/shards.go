@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// shards are the caches behind the Allocator's own methods: one for each processor that Go uses. A
-// sync.Pool brings a goroutine back to the shard that its processor used last; the mutex makes sure
-// that it is alone there.
+// shards are the caches behind the Allocator's own methods for goroutines that have no place of their own: one for
+// each processor that Go uses. A sync.Pool brings a goroutine back to the shard that its processor used
+// last; the mutex makes sure that it is alone there.
 type shards struct {
 	all    []shard
 	near   sync.Pool

@@ -13,7 +13,7 @@ func New[T any](s Source) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.AllocZeroed(size)
+	p, err := allocZeroed(s, size)
 	return (*T)(p), err
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/shmheap/shmheap/heap"
@@ -13,22 +14,44 @@ import (
 
 // typeInfo is what is known of a type that may be stored.
 type typeInfo struct {
+	key         uintptr // typeKey of the type
 	fingerprint heap.Fingerprint
 	name        string
 	err         error
 }
 
-// types remembers the verdicts, by reflect.Type.
-var types sync.Map
+// types remembers the verdicts, by reflect.Type; recent holds those that were asked for last, as a look-up in types
+// takes longer than an allocation.
+var (
+	types  sync.Map
+	recent [256]atomic.Pointer[typeInfo]
+)
+
+// typeKey tells types apart: the address of the runtime's descriptor of *T, as an interface holds it.
+func typeKey[T any]() uintptr {
+	holder := any((*T)(nil))
+	return *(*uintptr)(unsafe.Pointer(&holder))
+}
 
 func typeOf[T any]() (*typeInfo, error) {
-	t := reflect.TypeFor[T]()
+	key := typeKey[T]()
+	info := recent[key>>5%uintptr(len(recent))].Load()
+	if info == nil || info.key != key {
+		info = lookUp(key, reflect.TypeFor[T]())
+	}
+	return info, info.err
+}
+
+func lookUp(key uintptr, t reflect.Type) *typeInfo {
 	v, ok := types.Load(t)
 	if !ok {
-		v, _ = types.LoadOrStore(t, inspect(t))
+		info := inspect(t)
+		info.key = key
+		v, _ = types.LoadOrStore(t, info)
 	}
 	info := v.(*typeInfo)
-	return info, info.err
+	recent[key>>5%uintptr(len(recent))].Store(info)
+	return info
 }
 
 func sizeOf[T any]() (uint64, error) {

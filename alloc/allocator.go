@@ -18,7 +18,6 @@ type region interface {
 	Geometry() layout.Geometry
 	Commit(off, n uint64) error
 	Decommit(off, n uint64) error
-	IsCommitted(off uint64) bool
 	Committed() uint64
 	Peer() heap.PeerID
 	Alive(heap.PeerID) (bool, error)
@@ -36,6 +35,7 @@ type Allocator struct {
 	super  *layout.Superblock
 	tables layout.Sections
 	states []mem.Word // one a granule, the truth
+	stored []mem.Word // one bit a granule: the committed bitmap
 	busy   []mem.Word // one bit a granule, a hint: a free granule's bit is 0
 	caches []layout.Cache
 	first  uint64 // first data granule
@@ -47,6 +47,8 @@ type Allocator struct {
 	life   sync.RWMutex
 	near   near
 	shards shards
+
+	retention retention
 
 	mu        sync.Mutex
 	open      map[*Cache]struct{} // caches that Close has to close
@@ -74,6 +76,7 @@ func open(r region) (*Allocator, error) {
 		region: r, memory: m, tables: g.Sections,
 		super:  mem.View[layout.Superblock](m, 0),
 		states: mem.Slice[mem.Word](m, g.Sections.States, g.Granules()),
+		stored: mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8),
 		busy:   mem.Slice[mem.Word](m, g.Sections.Busy, layout.BitmapSize(g.Granules())/8),
 		caches: mem.Slice[layout.Cache](m, g.Sections.Caches, uint64(g.MaxCaches)+1),
 		first:  g.FirstGranule(), limit: g.Granules(),
@@ -82,6 +85,7 @@ func open(r region) (*Allocator, error) {
 	for class := range a.bitmap {
 		a.bitmap[class] = placeBitmap(&g, class)
 	}
+	a.retention.init()
 	a.near.init()
 	a.shards.init(a)
 	a.recoverOnce()
@@ -117,6 +121,9 @@ func (a *Allocator) closeOnce() error {
 	}
 	return errors.Join(errs...)
 }
+
+// hasStorage reports whether granule g may be touched.
+func (a *Allocator) hasStorage(g uint64) bool { return a.stored[g/64].Load()>>(g%64)&1 != 0 }
 
 // enter keeps the heap open until leave.
 func (a *Allocator) enter() error {

@@ -197,7 +197,7 @@ func (c *Cache) freeAny(off uint64) error {
 		if err := c.claimLargeBlock(b.head, b.state); err != nil {
 			return err
 		}
-		return c.releaseLarge(b.head, b.state.Run())
+		return c.releaseSpan(b.head, b.state.Run())
 	case b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}

@@ -170,7 +170,7 @@ func (c *checker) run(g uint64, s layout.State) error {
 		if i > 0 && c.a.states[g+i].Load() != uint64(layout.MakeState(layout.KindTail, 0, 0, i)) {
 			return fmt.Errorf("granule %d of %d has state %#x", i, s.Run(), c.a.states[g+i].Load())
 		}
-		if !c.a.region.IsCommitted((g + i) << layout.GranuleShift) {
+		if !c.a.hasStorage(g + i) {
 			return fmt.Errorf("granule %d of %d has no storage", i, s.Run())
 		}
 		if !c.a.isBusy(g + i) {
@@ -182,7 +182,7 @@ func (c *checker) run(g uint64, s layout.State) error {
 
 func (c *checker) slab(g uint64, s layout.State) error {
 	a, p := c.a, &c.a.bitmap[s.Class()]
-	if !a.region.IsCommitted(p.local+g*p.stride) || !a.region.IsCommitted(p.local+(g+1)*p.stride-1) {
+	if !a.hasStorage((p.local+g*p.stride)>>layout.GranuleShift) || !a.hasStorage((p.local+(g+1)*p.stride-1)>>layout.GranuleShift) {
 		return fmt.Errorf("its bitmaps have no storage")
 	}
 	v := a.slab(g, s)

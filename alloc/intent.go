@@ -43,7 +43,7 @@ import (
 // wordAt validates the word that an exact operation works on: aligned, in a block of the heap.
 func (a *Allocator) wordAt(off uint64) (*mem.Word, error) {
 	g := off >> layout.GranuleShift
-	if off%8 != 0 || g < a.first || g >= a.frontier() || !a.region.IsCommitted(off) {
+	if off%8 != 0 || g < a.first || g >= a.frontier() || !a.hasStorage(g) {
 		return nil, fmt.Errorf("word at %#x: %w", a.address(off), ErrNotInHeap)
 	}
 	return a.memory.Word(off), nil
@@ -105,7 +105,7 @@ func (c *Cache) allocLargeInto(w *mem.Word, at, size uint64) error {
 	err = c.claimLargeBlock(head, layout.MakeState(layout.KindLarge, 0, 0, n))
 	c.clearIntent()
 	if err == nil {
-		err = c.a.releaseRun(head, n)
+		err = c.releaseSpan(head, n)
 	}
 	return errors.Join(c.occupied(at), err)
 }
@@ -187,7 +187,7 @@ func (c *Cache) freeLargeFrom(w *mem.Word, at uint64, b *block) error {
 	w.StoreRelease(0)
 	crashpoint.Hit("alloc.from.after-large")
 	c.clearIntent()
-	return c.releaseLarge(b.head, b.state.Run())
+	return c.releaseSpan(b.head, b.state.Run())
 }
 
 // settle completes or undoes the exact operation that a dead cache had under way. It may be called any

@@ -122,7 +122,7 @@ func (a *Allocator) takeDead() (dead map[uint16]bool, done Recovered, pending bo
 
 // hasRecord reports whether the record was ever used: records are committed in their order.
 func (a *Allocator) hasRecord(id int) bool {
-	return a.region.IsCommitted(a.tables.Caches + uint64(id)*layout.CacheSize)
+	return a.hasStorage((a.tables.Caches + uint64(id)*layout.CacheSize) >> layout.GranuleShift)
 }
 
 // cacheStateMask is the part of a cache's owner word that is not the peer.

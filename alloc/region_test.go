@@ -16,10 +16,9 @@ type goRegion struct {
 	memory   mem.Memory
 	geometry layout.Geometry
 
-	mu        sync.Mutex
-	committed map[uint64]bool
-	limit     int // granules that the "file system" has
-	alive     map[heap.PeerID]bool
+	mu    sync.Mutex
+	limit int // granules that the "file system" has
+	alive map[heap.PeerID]bool
 }
 
 func newGoRegion(t rapid.TB, size uint64) *goRegion {
@@ -29,8 +28,7 @@ func newGoRegion(t rapid.TB, size uint64) *goRegion {
 		t.Fatal(err)
 	}
 	return &goRegion{
-		memory: mem.Over(make([]byte, size)), geometry: g, limit: int(g.Granules()),
-		committed: make(map[uint64]bool), alive: make(map[heap.PeerID]bool),
+		memory: mem.Over(make([]byte, size)), geometry: g, limit: int(g.Granules()), alive: make(map[heap.PeerID]bool),
 	}
 }
 
@@ -80,34 +78,44 @@ func (r *goRegion) Commit(off, n uint64) error {
 		return fmt.Errorf("commit %d bytes at %d: %w", n, off, heap.ErrOffset)
 	}
 	for g := off >> layout.GranuleShift; g <= (off+n-1)>>layout.GranuleShift; g++ {
-		if len(r.committed) >= r.limit && !r.committed[g] {
+		word, bit := r.committedWord(g)
+		if word.Load()&bit == 0 && r.committed() >= r.limit {
 			return ErrNoSpace
 		}
-		r.committed[g] = true
+		word.Or(bit)
 	}
 	return nil
+}
+
+// committedWord returns the word of the committed bitmap that has the granule's bit, and the bit.
+func (r *goRegion) committedWord(g uint64) (*mem.Word, uint64) {
+	return r.memory.Word(r.geometry.Sections.Committed + g/64*8), 1 << (g % 64)
+}
+
+func (r *goRegion) committed() (n int) {
+	for g := range r.geometry.Granules() {
+		if word, bit := r.committedWord(g); word.Load()&bit != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *goRegion) Decommit(off, n uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for g := off >> layout.GranuleShift; g < (off+n)>>layout.GranuleShift; g++ {
-		delete(r.committed, g)
+		word, bit := r.committedWord(g)
+		word.And(^bit)
 	}
 	clear(r.memory.Bytes(off, n))
 	return nil
 }
 
-func (r *goRegion) IsCommitted(off uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.committed[off>>layout.GranuleShift]
-}
-
 func (r *goRegion) Committed() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return uint64(len(r.committed)) << layout.GranuleShift
+	return uint64(r.committed()) << layout.GranuleShift
 }
 
 // mustCheck fails the test when the heap is damaged.

@@ -168,7 +168,7 @@ func (c *Cache) releaseSlab(b *bin, s slab) error {
 	}
 	c.leaveSlab(s)
 	crashpoint.Hit("alloc.release.after-claim")
-	return c.a.releaseRun(s.head, own.Run())
+	return c.releaseSpan(s.head, own.Run())
 }
 
 // disown leaves a slab to whoever adopts it: hint first, so that a slab without an owner always has

@@ -3,7 +3,7 @@ package alloc
 import (
 	"errors"
 	"fmt"
-	"math/bits"
+	mathbits "math/bits"
 
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
@@ -42,6 +42,11 @@ func (c *Cache) claimCommitted(n uint64) (head uint64, err error) {
 	if head, err = c.claimRun(n); err != nil {
 		return 0, err
 	}
+	fresh := c.a.countUncommitted(head, n)
+	c.a.retention.took(n, fresh)
+	if fresh == 0 {
+		return head, nil
+	}
 	err = c.a.region.Commit(head<<layout.GranuleShift, n<<layout.GranuleShift)
 	if err == nil {
 		return head, nil
@@ -59,11 +64,11 @@ func (c *Cache) claimWithStorage(n uint64) (uint64, bool) {
 	a, run := c.a, uint64(0)
 	for g := a.first; g < a.frontier(); g++ {
 		run++
-		if a.isBusy(g) || !a.region.IsCommitted(g<<layout.GranuleShift) {
+		if a.isBusy(g) || !a.hasStorage(g) {
 			run = 0
 		}
 		if run >= n && c.tryClaim(g+1-n, n) == n {
-			if a.isCommitted(g+1-n, n) {
+			if a.countUncommitted(g+1-n, n) == 0 {
 				return g + 1 - n, true
 			}
 			if a.releaseRun(g+1-n, n) != nil {
@@ -74,13 +79,14 @@ func (c *Cache) claimWithStorage(n uint64) (uint64, bool) {
 	return 0, false
 }
 
-func (a *Allocator) isCommitted(g, n uint64) bool {
+// countUncommitted returns how many of the n granules at g have no storage.
+func (a *Allocator) countUncommitted(g, n uint64) (fresh uint64) {
 	for i := range n {
-		if !a.region.IsCommitted((g + i) << layout.GranuleShift) {
-			return false
+		if !a.hasStorage(g + i) {
+			fresh++
 		}
 	}
-	return true
+	return fresh
 }
 
 // claimRun claims the lowest run of n free granules that it can get.
@@ -138,10 +144,10 @@ func (a *Allocator) findRun(from, end, n uint64) (uint64, bool) {
 		word := a.busy[g/64].Load() >> (g % 64)
 		if word&1 != 0 {
 			run = 0
-			g += min(uint64(bits.TrailingZeros64(^word)), 64-g%64)
+			g += min(uint64(mathbits.TrailingZeros64(^word)), 64-g%64)
 			continue
 		}
-		free := min(uint64(bits.TrailingZeros64(word)), 64-g%64, end-g)
+		free := min(uint64(mathbits.TrailingZeros64(word)), 64-g%64, end-g)
 		if run+free >= n {
 			return g - run, true
 		}
@@ -171,11 +177,15 @@ func (c *Cache) tryClaim(head, n uint64) uint64 {
 		}
 		crashpoint.Hit("alloc.claim.after-tail")
 	}
-	for i := range n {
-		a.busy[(head+i)/64].Or(1 << ((head + i) % 64))
-	}
-	crashpoint.Hit("alloc.claim.after-busy")
+	a.setBusy(head, head+n)
 	return n
+}
+
+func (a *Allocator) setBusy(first, end uint64) {
+	for word, bits := range layout.BitRange(first, end) {
+		a.busy[word].Or(bits)
+		crashpoint.Hit("alloc.claim.after-busy")
+	}
 }
 
 // releaseRun frees a run whose head the caller has claimed: the tails, then the head. It may be called
@@ -194,18 +204,31 @@ func (a *Allocator) releaseRun(head, n uint64) error {
 	return nil
 }
 
-// freeTails frees the tails in [head+1, head+n) that still belong to the head, last first.
+// freeTails frees the tails in [head+1, head+n) that still belong to the head, a word of the busy bitmap at a
+// time: its bits, then the states. Until a state is 0 the tail is the caller's.
 func (a *Allocator) freeTails(head, n uint64) {
-	for i := n - 1; i >= 1; i-- {
-		tail := uint64(layout.MakeState(layout.KindTail, 0, 0, i))
-		if a.states[head+i].Load() != tail {
+	for word, bits := range layout.BitRange(head+1, head+n) {
+		if bits = a.tailsOf(head, word, bits); bits == 0 {
 			continue
 		}
-		a.clearBusy(head + i)
+		a.busy[word].And(^bits)
 		crashpoint.Hit("alloc.release.after-busy")
-		a.states[head+i].Swap(0)
-		crashpoint.Hit("alloc.release.after-tail")
+		for ; bits != 0; bits &= bits - 1 {
+			a.states[word*64+uint64(mathbits.TrailingZeros64(bits))].StoreRelease(0)
+			crashpoint.Hit("alloc.release.after-tail")
+		}
 	}
+}
+
+// tailsOf returns which of the granules of a word of the busy bitmap are tails of the head.
+func (a *Allocator) tailsOf(head, word, bits uint64) (tails uint64) {
+	for ; bits != 0; bits &= bits - 1 {
+		g := word*64 + uint64(mathbits.TrailingZeros64(bits))
+		if a.states[g].Load() == uint64(layout.MakeState(layout.KindTail, 0, 0, g-head)) {
+			tails |= bits & -bits
+		}
+	}
+	return tails
 }
 
 // isWhole reports whether the tails of a run are where its head says. What is done to a run as a whole
@@ -287,15 +310,11 @@ func (c *Cache) claimLargeBlock(head uint64, large layout.State) error {
 	return nil
 }
 
-// decommitFrom is the number of granules from which on a freed span's storage goes back to the system
-// at once. Smaller ones are kept for the next slab until Trim.
-const decommitFrom = 16
-
-func (c *Cache) releaseLarge(head, n uint64) error {
-	if n >= decommitFrom {
-		if err := c.a.region.Decommit(head<<layout.GranuleShift, n<<layout.GranuleShift); err != nil {
-			return c.abandon(head, n, err)
-		}
+// releaseSpan frees a run that the cache has claimed, and keeps its storage within bounds.
+func (c *Cache) releaseSpan(head, n uint64) error {
+	err := c.a.releaseRun(head, n)
+	if err == nil {
+		c.retain(n)
 	}
-	return c.a.releaseRun(head, n)
+	return err
 }

@@ -33,7 +33,7 @@ const trimLimit = 256
 func (c *Cache) trimFrom(g uint64) (uint64, error) {
 	a := c.a
 	n := uint64(0)
-	for n < trimLimit && g+n < a.frontier() && a.states[g+n].Load() == 0 && a.region.IsCommitted((g+n)<<layout.GranuleShift) {
+	for n < trimLimit && g+n < a.frontier() && a.states[g+n].Load() == 0 && a.hasStorage(g+n) {
 		n++
 	}
 	if n == 0 || c.tryClaim(g, n) != n {

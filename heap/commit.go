@@ -105,8 +105,8 @@ func (h *Heap) commitByWriting(first, end uint64) error {
 }
 
 func (h *Heap) setCommitted(first, end uint64) {
-	for g := first; g < end; g++ {
-		h.committed[g/64].Or(1 << (g % 64))
+	for word, bits := range layout.BitRange(first, end) {
+		h.committed[word].Or(bits)
 	}
 }
 
@@ -121,8 +121,8 @@ func (h *Heap) Decommit(off, n uint64) error {
 	if off < h.geometry.Sections.Data || (off|n)%layout.GranuleSize != 0 || n == 0 || !h.memory.Contains(off, n) {
 		return fmt.Errorf("decommit %d bytes at offset %#x: %w", n, off, ErrOffset)
 	}
-	for g := off >> layout.GranuleShift; g < (off+n)>>layout.GranuleShift; g++ {
-		h.committed[g/64].And(^(uint64(1) << (g % 64)))
+	for word, bits := range layout.BitRange(off>>layout.GranuleShift, (off+n)>>layout.GranuleShift) {
+		h.committed[word].And(^bits)
 	}
 	err := sys.PunchHole(h.file, int64(off), int64(n))
 	if errors.Is(err, errors.ErrUnsupported) {

@@ -1,6 +1,9 @@
 package layout
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Geometry is what an opener needs to know of a region: its size, the lengths of the tables, and from
 // them the place of each.
@@ -73,3 +76,16 @@ func (g *Geometry) FirstGranule() uint64 { return g.Sections.Data >> GranuleShif
 
 // BitmapSize returns the bytes of a bitmap of n bits, in whole words.
 func BitmapSize(n uint64) uint64 { return (n + 63) / 64 * 8 }
+
+// BitRange yields the words of a bitmap that have the bits [first, end), each with those bits.
+func BitRange(first, end uint64) iter.Seq2[uint64, uint64] {
+	return func(yield func(word, bits uint64) bool) {
+		for first < end {
+			n := min(64-first%64, end-first)
+			if !yield(first/64, ^uint64(0)>>(64-n)<<(first%64)) {
+				return
+			}
+			first += n
+		}
+	}
+}

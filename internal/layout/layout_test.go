@@ -275,3 +275,23 @@ func TestFormatDocument(t *testing.T) {
 		}
 	}
 }
+
+// TestBitRange: every bit of the range once, and no other.
+func TestBitRange(t *testing.T) {
+	for first := range uint64(130) {
+		for end := first; end < 200; end++ {
+			var bitmap [4]uint64
+			for word, bits := range BitRange(first, end) {
+				if bits == 0 || bitmap[word] != 0 {
+					t.Fatalf("[%d, %d): word %d again, or without bits", first, end, word)
+				}
+				bitmap[word] = bits
+			}
+			for i := range uint64(256) {
+				if got := bitmap[i/64]>>(i%64)&1 != 0; got != (i >= first && i < end) {
+					t.Fatalf("[%d, %d): bit %d is %v", first, end, i, got)
+				}
+			}
+		}
+	}
+}

@@ -39,6 +39,7 @@ type Allocator struct {
 	busy   []mem.Word // one bit a granule, a hint: a free granule's bit is 0
 	caches []layout.Cache
 	first  uint64 // first data granule
+	origin uint64 // the granule of the address space that granule 0 is
 	limit  uint64 // granules of the region
 	bitmap [layout.NumClasses]bitmapPlace
 

@@ -233,16 +233,8 @@ func (b *block) unpublish() {
 
 // usableSize returns how many bytes the block that begins at off has.
 func (a *Allocator) usableSize(off uint64) (uint64, error) {
-	b, err := a.locate(off)
-	switch {
-	case err != nil:
-		return 0, err
-	case b.local == nil:
-		return b.state.Run() << layout.GranuleShift, nil
-	case b.isFree():
-		return 0, a.notAllocated(off)
-	}
-	return uint64(layout.Classes[b.state.Class()].Size), nil
+	_, usable, err := a.locateUsed(off)
+	return usable, err
 }
 
 // Close gives empty slabs back, leaves the others to whoever adopts them and frees the record. Shared blocks

@@ -105,6 +105,7 @@ func work(a *Allocator, acc *account) error {
 			func() error { return emptySlots(acc, a, a) },
 			func() error { return plain(a, acc) },
 			func() error { return private(a, acc) },
+			func() error { return resizeSlots(a, acc) },
 			func() error { _, err := a.Trim(); return err },
 		} {
 			if err := step(); err != nil {
@@ -144,6 +145,68 @@ func emptySlots(acc *account, even, odd Source) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// resizeSlots moves blocks of all kinds between sizes, in place and elsewhere, from their own cache and another.
+func resizeSlots(a *Allocator, acc *account) error {
+	one, err := a.NewCache()
+	if err != nil {
+		return err
+	}
+	two, err := a.NewCache()
+	if err != nil {
+		return err
+	}
+	for i, size := range []uint64{100, 100_000, 700_000, 70_000} {
+		if err := one.AllocInto(&acc.Slots[i], size); err != nil {
+			return err
+		}
+	}
+	for _, size := range []uint64{300, 400_000, 90_000, 1_200_000, 20_000, 150} {
+		for i := range 4 {
+			source := one
+			if size == 20_000 {
+				source = two
+			}
+			if err := source.ReallocInto(&acc.Slots[i], size); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range 4 {
+		if err := two.FreeFrom(&acc.Slots[i]); err != nil {
+			return err
+		}
+	}
+	return errors.Join(one.Close(), two.Close(), resizePlain(a, acc))
+}
+
+// resizePlain resizes blocks that no slot leads to, private ones too.
+func resizePlain(a *Allocator, acc *account) error {
+	acc.Inexact = 1
+	c, err := a.NewCache()
+	if err != nil {
+		return err
+	}
+	for _, alloc := range []func(uint64) (unsafe.Pointer, error){c.Alloc, c.AllocPrivate} {
+		p, err := alloc(100_000)
+		for _, size := range []uint64{300_000, 1_000_000, 200_000, 3000, 200_000} {
+			if err == nil {
+				p, err = c.Realloc(p, size)
+			}
+		}
+		if err == nil {
+			err = c.Free(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.Close(); err != nil {
+		return err
+	}
+	acc.Inexact = 0
 	return nil
 }
 
@@ -235,7 +298,7 @@ func newCrashHeap(t *testing.T, dir string) {
 
 // settleAccount opens the heap, which recovers it, and accounts for every block. Then it runs the
 // workload once more and expects nothing to be left.
-func settleAccount(t *testing.T, dir, what string, mayLeak bool) (leaked uint64) {
+func settleAccount(t *testing.T, dir, what string, mayLeak uint64) (leaked uint64) {
 	t.Helper()
 	h, err := heap.Open("crash", &heap.Options{Dir: dir})
 	if err != nil {
@@ -248,14 +311,14 @@ func settleAccount(t *testing.T, dir, what string, mayLeak bool) (leaked uint64)
 	}
 	acc, err := LoadRoot[account](a, "account")
 	if errors.Is(err, heap.ErrNoRoot) { // killed before the account was stored
-		mayLeak = true
+		mayLeak = 1
 		acc, err = newAccount(a)
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 	leaked = countLeaks(t, a, acc, what)
-	if leaked > 1 || leaked == 1 && acc.Inexact == 0 && !mayLeak {
+	if leaked > max(mayLeak, acc.Inexact) {
 		t.Errorf("%s: %d blocks leaked", what, leaked)
 	}
 	if err := work(a, acc); err != nil {
@@ -293,6 +356,10 @@ func countLeaks(t *testing.T, a *Allocator, acc *account, what string) uint64 {
 	return s.Live - live
 }
 
+// mayLeak has the points at which blocks leak though the workload keeps them in slots: the documented cases. In
+// Realloc the block and its copy are in the caller's hands alone.
+var mayLeak = map[string]uint64{"alloc.from.after-clear": 1, "alloc.move.before-free": 1, "alloc.realloc.after-copy": 2}
+
 // TestKilledAtEveryPoint kills the workload at each point, at several passes, and again recovery at
 // each of its points.
 func TestKilledAtEveryPoint(t *testing.T) {
@@ -314,6 +381,9 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	for _, p := range points {
 		for _, n := range []int{1, 2, 7, 40} {
 			again := recovery[kills%len(recovery)]
+			if strings.HasPrefix(p, "alloc.resize.after-claim") {
+				again = "alloc.settle.after-resize"
+			}
 			dir := filepath.Join(t.TempDir(), "heaps")
 			newCrashHeap(t, dir)
 			if !run(t, dir, "work", p, n) {
@@ -326,7 +396,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 				killedIn[again] = true
 			}
 			what := fmt.Sprintf("killed at %s:%d, recovery at %s", p, n, again)
-			leaks += settleAccount(t, dir, what, p == "alloc.from.after-clear")
+			leaks += settleAccount(t, dir, what, mayLeak[p])
 		}
 	}
 	for _, p := range points {

@@ -12,6 +12,7 @@ var (
 	ErrDoubleFree    = errors.New("block is free already")
 	ErrNotAllocated  = errors.New("not the address of an allocated block")
 	ErrTooLarge      = errors.New("larger than the heap")
+	ErrAlign         = errors.New("alignment is not a power of two up to 1 GiB")
 	ErrType          = errors.New("type cannot be stored in a heap")
 	ErrTooManyCaches = errors.New("too many caches")
 	ErrNotInHeap     = errors.New("address outside the heap")

@@ -90,7 +90,7 @@ func (c *Cache) allocInto(at, size uint64) error {
 }
 
 func (c *Cache) allocLargeInto(w *mem.Word, at, size uint64) error {
-	head, n, err := c.claimLarge(size)
+	head, n, err := c.claimLarge(size, 1)
 	if err != nil {
 		return err
 	}
@@ -198,21 +198,35 @@ func (a *Allocator) settle(id uint16) {
 	if intent == 0 {
 		return
 	}
-	off := intent &^ layout.IntentMask
-	if w, err := a.wordAt(record.IntentWord.Load()); err == nil {
-		switch intent & layout.IntentMask {
-		case layout.IntentAlloc:
-			if w.Load() == 0 {
-				a.settleAlloc(id, off)
-			}
-		case layout.IntentFree:
-			if a.wasFreed(id, off) {
-				w.CompareAndSwap(a.address(off), 0)
-			}
-		}
+	off, word := intent&^layout.IntentMask, record.IntentWord.Load()
+	switch kind := intent & layout.IntentMask; kind {
+	case layout.IntentGrow, layout.IntentShrink:
+		a.settleResize(id, unpackResizing(off, kind, word))
+	default:
+		a.settleWord(id, off, word, kind)
 	}
 	crashpoint.Hit("alloc.settle.before-clear")
 	record.Intent.StoreRelease(0)
+}
+
+// settleWord settles an operation that moves a block to or from a word.
+func (a *Allocator) settleWord(id uint16, off, word, kind uint64) {
+	w, err := a.wordAt(word)
+	if err != nil {
+		return
+	}
+	switch kind {
+	case layout.IntentAlloc:
+		if w.Load() == 0 {
+			a.settleAlloc(id, off)
+		}
+	case layout.IntentFree:
+		if a.wasFreed(id, off) {
+			w.CompareAndSwap(a.address(off), 0)
+		}
+	case layout.IntentMove:
+		a.settleMove(id, w, off)
+	}
 }
 
 // settleAlloc makes sure that a block whose address was stored nowhere is free.

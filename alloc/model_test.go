@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/shmheap/shmheap/internal/layout"
 )
 
 // TestModel runs random operations of several peers, some of which die, against a plain list of what
@@ -18,6 +20,7 @@ func TestModel(t *testing.T) {
 			"alloc":   m.alloc,
 			"burst":   m.burst,
 			"free":    m.free,
+			"realloc": m.realloc,
 			"drain":   m.drain,
 			"misuse":  m.misuse,
 			"cache":   m.cache,
@@ -100,7 +103,20 @@ func (m *model) trim(t *rapid.T) {
 
 func (m *model) alloc(t *rapid.T) {
 	size := rapid.OneOf(rapid.Uint64Range(0, 512), rapid.Uint64Range(0, 40_000), rapid.Uint64Range(0, 2<<20)).Draw(t, "size")
-	m.add(t, m.pick(t), size)
+	align := rapid.SampledFrom([]uint64{1, 1, 1, 64, 4096, 64 << 10, 256 << 10}).Draw(t, "align")
+	m.addAligned(t, m.pick(t), size, align)
+}
+
+func (m *model) addAligned(t *rapid.T, c *Cache, size, align uint64) {
+	off, err := c.allocAligned(size, align)
+	if errors.Is(err, ErrNoSpace) {
+		return
+	}
+	if err != nil || (off+c.a.origin<<layout.GranuleShift)%align != 0 {
+		t.Fatalf("%d bytes aligned to %d at %#x: %v", size, align, off, err)
+	}
+	fillBlock(c.a, off, size)
+	m.blocks = append(m.blocks, modelBlock{off, size})
 }
 
 func (m *model) burst(t *rapid.T) {
@@ -130,6 +146,24 @@ func (m *model) free(t *rapid.T) {
 	if len(m.blocks) > 0 {
 		m.remove(t, m.pick(t), rapid.IntRange(0, len(m.blocks)-1).Draw(t, "block"))
 	}
+}
+
+func (m *model) realloc(t *rapid.T) {
+	if len(m.blocks) == 0 {
+		return
+	}
+	b := &m.blocks[rapid.IntRange(0, len(m.blocks)-1).Draw(t, "block")]
+	size := rapid.OneOf(rapid.Uint64Range(1, 512), rapid.Uint64Range(1, 40_000), rapid.Uint64Range(1, 2<<20)).Draw(t, "size")
+	c := m.pick(t)
+	off, err := c.realloc(b.off, size)
+	if errors.Is(err, ErrNoSpace) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.off, b.size = off, size
+	fillBlock(c.a, off, size)
 }
 
 func (m *model) drain(t *rapid.T) {

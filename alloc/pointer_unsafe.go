@@ -16,6 +16,21 @@ type Source interface {
 	Alloc(size uint64) (unsafe.Pointer, error)
 	// AllocZeroed is Alloc with all bytes of the block zero.
 	AllocZeroed(size uint64) (unsafe.Pointer, error)
+	// AllocAligned is Alloc of a block whose address is a multiple of align, a power of two up to
+	// MaxAlign. It returns ErrAlign for others.
+	AllocAligned(size, align uint64) (unsafe.Pointer, error)
+	// Realloc makes the block that begins at p at least size bytes long and returns where it is then:
+	// a large block grows and shrinks in place where it can, others move unless they have room and not
+	// twice too much. What fits of the bytes stays; those behind are whatever they were. A nil p is
+	// Alloc's. It returns Alloc's and Free's errors, and the block is as it was then. Nobody else may use
+	// the block meanwhile. Killed in between, the block may be free while the caller's words still lead to
+	// it, or leak: see ReallocInto.
+	Realloc(p unsafe.Pointer, size uint64) (unsafe.Pointer, error)
+	// ReallocInto is Realloc of the block that *at leads to, which moves *at along. Killed at any point, *at
+	// leads to the old block or the new one, and the other is free, under AllocInto's condition,
+	// except that an old block in another cache's slab may leak. It returns Realloc's errors, and
+	// AllocInto's.
+	ReallocInto(at *unsafe.Pointer, size uint64) error
 	// AllocPrivate is Alloc of a block that dies with its cache: it is freed when the cache is closed or
 	// its process dies, unless it was published before. Those of an Allocator die when that is closed.
 	AllocPrivate(size uint64) (unsafe.Pointer, error)
@@ -54,6 +69,39 @@ var (
 
 // AllocZeroed implements Source.
 func (c *Cache) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(c, size) }
+
+// AllocAligned implements Source.
+func (c *Cache) AllocAligned(size, align uint64) (unsafe.Pointer, error) {
+	off, err := c.allocAligned(size, align)
+	if err != nil {
+		return nil, allocError(size, err)
+	}
+	return c.a.memory.Pointer(off), nil
+}
+
+// Realloc implements Source.
+func (c *Cache) Realloc(p unsafe.Pointer, size uint64) (unsafe.Pointer, error) {
+	if p == nil {
+		return c.Alloc(size)
+	}
+	off, err := c.a.blockOffset(p)
+	if err == nil {
+		off, err = c.realloc(off, size)
+	}
+	if err != nil {
+		return nil, reallocError(size, err)
+	}
+	return c.a.memory.Pointer(off), nil
+}
+
+// ReallocInto implements Source.
+func (c *Cache) ReallocInto(at *unsafe.Pointer, size uint64) error {
+	word, err := c.a.offset(unsafe.Pointer(at))
+	if err == nil {
+		err = c.reallocInto(word, size)
+	}
+	return reallocError(size, err)
+}
 
 // AllocPrivate implements Source.
 func (c *Cache) AllocPrivate(size uint64) (unsafe.Pointer, error) {
@@ -115,6 +163,36 @@ func (a *Allocator) allocLeased(size uint64) (unsafe.Pointer, error) {
 
 // AllocZeroed implements Source.
 func (a *Allocator) AllocZeroed(size uint64) (unsafe.Pointer, error) { return allocZeroed(a, size) }
+
+// AllocAligned implements Source.
+func (a *Allocator) AllocAligned(size, align uint64) (unsafe.Pointer, error) {
+	l, err := a.borrow()
+	if err != nil {
+		return nil, allocError(size, err)
+	}
+	defer l.end()
+	return l.AllocAligned(size, align)
+}
+
+// Realloc implements Source.
+func (a *Allocator) Realloc(p unsafe.Pointer, size uint64) (unsafe.Pointer, error) {
+	l, err := a.borrow()
+	if err != nil {
+		return nil, reallocError(size, err)
+	}
+	defer l.end()
+	return l.Realloc(p, size)
+}
+
+// ReallocInto implements Source.
+func (a *Allocator) ReallocInto(at *unsafe.Pointer, size uint64) error {
+	l, err := a.borrow()
+	if err != nil {
+		return reallocError(size, err)
+	}
+	defer l.end()
+	return l.ReallocInto(at, size)
+}
 
 // AllocPrivate implements Source.
 func (a *Allocator) AllocPrivate(size uint64) (unsafe.Pointer, error) {

@@ -128,7 +128,7 @@ func (a *Allocator) hasFree(s slab) bool {
 // back; the bitmaps mean nothing without the state.
 func (c *Cache) newSlab(b *bin) (slab, error) {
 	a, own := c.a, b.state(c.id)
-	head, err := c.claimCommitted(own.Run())
+	head, err := c.claimCommitted(granules(own.Run()))
 	if err != nil {
 		return slab{}, err
 	}

@@ -36,38 +36,49 @@ func (a *Allocator) extend(frontier uint64) error {
 	return nil
 }
 
-// claimCommitted claims a run of n free granules and gives it storage. When the file system is full, a
+// fit is what a run must be: n granules, from a granule that is a multiple of align.
+type fit struct{ n, align uint64 }
+
+// granules is a fit that may begin anywhere.
+func granules(n uint64) fit { return fit{n, 1} }
+
+// claimCommitted claims a run of free granules and gives it storage. When the file system is full, a
 // run that has storage already will do.
-func (c *Cache) claimCommitted(n uint64) (head uint64, err error) {
-	if head, err = c.claimRun(n); err != nil {
+func (c *Cache) claimCommitted(want fit) (head uint64, err error) {
+	n := want.n
+	if head, err = c.claimRun(want); err != nil {
 		return 0, err
 	}
-	fresh := c.a.countUncommitted(head, n)
-	c.a.retention.took(n, fresh)
-	if fresh == 0 {
-		return head, nil
-	}
-	err = c.a.region.Commit(head<<layout.GranuleShift, n<<layout.GranuleShift)
-	if err == nil {
+	if err = c.supply(head, n); err == nil {
 		return head, nil
 	}
 	if err = c.abandon(head, n, err); errors.Is(err, ErrNoSpace) {
-		if head, ok := c.claimWithStorage(n); ok {
+		if head, ok := c.claimWithStorage(want); ok {
 			return head, nil
 		}
 	}
 	return 0, err
 }
 
-// claimWithStorage claims the lowest run of n free granules that have storage.
-func (c *Cache) claimWithStorage(n uint64) (uint64, bool) {
-	a, run := c.a, uint64(0)
+// supply gives the n granules at head, which the cache has claimed, storage.
+func (c *Cache) supply(head, n uint64) error {
+	fresh := c.a.countUncommitted(head, n)
+	c.a.retention.took(n, fresh)
+	if fresh == 0 {
+		return nil
+	}
+	return c.a.region.Commit(head<<layout.GranuleShift, n<<layout.GranuleShift)
+}
+
+// claimWithStorage claims the lowest run of free granules that have storage.
+func (c *Cache) claimWithStorage(want fit) (uint64, bool) {
+	a, n, run := c.a, want.n, uint64(0)
 	for g := a.first; g < a.frontier(); g++ {
 		run++
 		if a.isBusy(g) || !a.hasStorage(g) {
 			run = 0
 		}
-		if run >= n && c.tryClaim(g+1-n, n) == n {
+		if run >= n && a.isAligned(g+1-n, want.align) && c.tryClaim(g+1-n, n) == n {
 			if a.countUncommitted(g+1-n, n) == 0 {
 				return g + 1 - n, true
 			}
@@ -89,9 +100,9 @@ func (a *Allocator) countUncommitted(g, n uint64) (fresh uint64) {
 	return fresh
 }
 
-// claimRun claims the lowest run of n free granules that it can get.
-func (c *Cache) claimRun(n uint64) (uint64, error) {
-	a := c.a
+// claimRun claims the lowest run of free granules that it can get.
+func (c *Cache) claimRun(want fit) (uint64, error) {
+	a, n := c.a, want.n
 	if n > a.limit-a.first {
 		return 0, fmt.Errorf("%w: %d granules of %d", ErrTooLarge, n, a.limit-a.first)
 	}
@@ -99,8 +110,8 @@ func (c *Cache) claimRun(n uint64) (uint64, error) {
 	from := max(uint64(uint32(hint)), a.first)
 	for searched := false; ; {
 		end := a.frontier()
-		if head, ok := c.claimBetween(from, end, n); ok {
-			a.moveSpanHint(hint, head, n)
+		if head, ok := c.claimBetween(from, end, want); ok {
+			a.moveSpanHint(hint, head, want)
 			return head, nil
 		}
 		if !searched && from > a.first {
@@ -122,40 +133,45 @@ func (a *Allocator) trailingFree(end uint64) uint64 {
 	return max(end, a.first)
 }
 
-// claimBetween tries the runs of n free granules in [from, end), lowest first.
-func (c *Cache) claimBetween(from, end, n uint64) (uint64, bool) {
+// claimBetween tries the runs of free granules in [from, end), lowest first.
+func (c *Cache) claimBetween(from, end uint64, want fit) (uint64, bool) {
 	for {
-		head, ok := c.a.findRun(from, end, n)
+		head, ok := c.a.findRun(from, end, want)
 		if !ok {
 			return 0, false
 		}
-		taken := c.tryClaim(head, n)
-		if taken == n {
+		taken := c.tryClaim(head, want.n)
+		if taken == want.n {
 			return head, true
 		}
 		from = head + taken + 1 // somebody was quicker, or the hint is stale
 	}
 }
 
-// findRun returns the first n granules in [from, end) that the busy bitmap says are free.
-func (a *Allocator) findRun(from, end, n uint64) (uint64, bool) {
-	run := uint64(0)
+// findRun returns where the first run in [from, end) begins that the busy bitmap says is free.
+func (a *Allocator) findRun(from, end uint64, want fit) (uint64, bool) {
+	begin := from // of the free run that g is in or behind
 	for g := from; g < end; {
 		word := a.busy[g/64].Load() >> (g % 64)
 		if word&1 != 0 {
-			run = 0
 			g += min(uint64(mathbits.TrailingZeros64(^word)), 64-g%64)
+			begin = g
 			continue
 		}
-		free := min(uint64(mathbits.TrailingZeros64(word)), 64-g%64, end-g)
-		if run+free >= n {
-			return g - run, true
+		g += min(uint64(mathbits.TrailingZeros64(word)), 64-g%64, end-g)
+		if head := a.alignUp(begin, want.align); g >= head && g-head >= want.n {
+			return head, true
 		}
-		run += free
-		g += free
 	}
 	return 0, false
 }
+
+// alignUp returns the first granule from g on whose address is a multiple of align granules.
+func (a *Allocator) alignUp(g, align uint64) uint64 {
+	return (g+a.origin+align-1)&^(align-1) - a.origin
+}
+
+func (a *Allocator) isAligned(g, align uint64) bool { return a.alignUp(g, align) == g }
 
 func (a *Allocator) isBusy(g uint64) bool { return a.busy[g/64].Load()>>(g%64)&1 != 0 }
 
@@ -249,8 +265,8 @@ func (a *Allocator) clearBusy(g uint64) { a.busy[g/64].And(^(uint64(1) << (g % 6
 
 // moveSpanHint notes that there is nothing free in front of a granule that was just claimed, unless
 // something was freed since the hint was read. Only a search for a single granule proves that.
-func (a *Allocator) moveSpanHint(hint, head, n uint64) {
-	if n == 1 {
+func (a *Allocator) moveSpanHint(hint, head uint64, want fit) {
+	if want == granules(1) {
 		a.super.SpanHint.CompareAndSwap(hint, nextSpanHint(hint, head+1))
 	}
 }
@@ -271,7 +287,12 @@ func nextSpanHint(hint, g uint64) uint64 { return hint>>32<<32 + 1<<32 | g }
 // allocLarge takes a span for one block, of this cache when it is to be private and of nobody otherwise.
 // Killed before the state is published, the run goes back.
 func (c *Cache) allocLarge(size uint64, owner uint16) (uint64, error) {
-	head, n, err := c.claimLarge(size)
+	return c.allocLargeAligned(size, 1, owner)
+}
+
+// allocLargeAligned is allocLarge for a block whose first granule is a multiple of align.
+func (c *Cache) allocLargeAligned(size, align uint64, owner uint16) (uint64, error) {
+	head, n, err := c.claimLarge(size, align)
 	if err != nil {
 		return 0, err
 	}
@@ -279,16 +300,21 @@ func (c *Cache) allocLarge(size uint64, owner uint16) (uint64, error) {
 	return head << layout.GranuleShift, nil
 }
 
-func (c *Cache) claimLarge(size uint64) (head, n uint64, err error) {
+func (c *Cache) claimLarge(size, align uint64) (head, n uint64, err error) {
 	if size > c.a.limit<<layout.GranuleShift {
 		return 0, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
 	}
-	n = (size + layout.GranuleSize - 1) >> layout.GranuleShift
+	n = granulesOf(size)
 	err = c.insist(func() error {
-		head, err = c.claimCommitted(n)
+		head, err = c.claimCommitted(fit{n, align})
 		return err
 	})
 	return head, n, err
+}
+
+// granulesOf returns how many granules size bytes need.
+func granulesOf(size uint64) uint64 {
+	return max((size+layout.GranuleSize-1)>>layout.GranuleShift, 1)
 }
 
 func (c *Cache) publishLarge(head, n uint64, owner uint16) {

@@ -156,10 +156,12 @@ type Cache struct {
 	Owner mem.Word
 	// Intent is the offset of the block of an exact operation under way, with its kind in the low
 	// bits, and IntentWord the offset of the word that the block comes from or goes to. Written by
-	// the owner with release stores, IntentWord first; read and cleared by recovery.
+	// the owner with release stores, Intent last; read and cleared by recovery. IntentOld is the offset
+	// of the block that IntentMove replaces.
 	Intent     mem.Word
 	IntentWord mem.Word
-	_          [104]byte
+	IntentOld  mem.Word
+	_          [96]byte
 }
 
 // A Cache's Owner is state | slot << CacheSlotShift | generation << CacheGenShift.
@@ -175,9 +177,12 @@ const (
 
 // Kinds of an Intent.
 const (
-	IntentAlloc = 1 // the block goes to the word
-	IntentFree  = 2 // the block comes from the word
-	IntentMask  = 0xf
+	IntentAlloc  = 1 // the block goes to the word
+	IntentFree   = 2 // the block comes from the word
+	IntentMove   = 3 // the block takes the place of that in IntentOld, which the word leads to
+	IntentGrow   = 4 // the large block gets longer; IntentWord has its length in granules now and then
+	IntentShrink = 5 // it gets shorter; IntentWord has its length then and now
+	IntentMask   = 0xf
 )
 
 // Slab is the descriptor of a granule, used when the granule heads a slab. Local is written by

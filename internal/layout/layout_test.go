@@ -84,6 +84,7 @@ func TestFrozenTables(t *testing.T) {
 		{"Cache.Owner", unsafe.Offsetof(c.Owner), 0},
 		{"Cache.Intent", unsafe.Offsetof(c.Intent), 8},
 		{"Cache.IntentWord", unsafe.Offsetof(c.IntentWord), 16},
+		{"Cache.IntentOld", unsafe.Offsetof(c.IntentOld), 24},
 		{"Slab", unsafe.Sizeof(b), SlabSize},
 		{"Slab.Local", unsafe.Offsetof(b.Local), 0},
 		{"Slab.Published", unsafe.Offsetof(b.Published), 32},

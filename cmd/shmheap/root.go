@@ -72,7 +72,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.initCommand(), a.lsCommand(), a.infoCommand(), a.checkCommand(),
 		a.recoverCommand(), a.rmCommand(), a.demoCommand(), a.probeCommand(), a.surveyCommand(),
 	)
-	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand())
+	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand(), a.benchCommand())
 	return root
 }
 

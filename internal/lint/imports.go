@@ -34,7 +34,8 @@ var mayImport = map[string][]string{
 	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"internal/shmtest":    belowPublic,
 	"internal/demo":       {"heap", "alloc"},
-	"cmd":                 with(belowPublic, "internal/demo", "internal/launch", "internal/stamp"),
+	"internal/bench":      belowPublic,
+	"cmd":                 with(belowPublic, "internal/bench", "internal/demo", "internal/launch", "internal/stamp"),
 	"tests":               with(belowPublic, "internal/handshake", "internal/stamp"),
 	// An example shows what a user of the module can write.
 	"examples": {"probe", "heap", "alloc", "queue", "kmod"},

@@ -1,0 +1,22 @@
+package main
+
+import "github.com/spf13/cobra"
+
+const benchLong = `Measure this release of shmheap on this machine, beside others where there are
+any. All that is compared is measured in one run, by turns and with the same
+loops, and reported as medians of several rounds with the extremes.`
+
+const benchExample = `  shmheap bench alloc --quick
+  shmheap bench alloc --peers`
+
+func (a *app) benchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "bench",
+		Short:   "Measure it, beside others",
+		Long:    benchLong,
+		Example: benchExample,
+		Args:    cobra.NoArgs,
+	}
+	cmd.AddCommand(a.benchAllocCommand(), a.benchWorkerCommand())
+	return cmd
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/shmheap/shmheap/internal/bench"
+)
+
+// benchPrinter prints a report as text or in Markdown.
+type benchPrinter struct {
+	out      io.Writer
+	markdown bool
+	report   *bench.Report
+}
+
+// printBench prints a report: JSON where that is asked for, and tables otherwise.
+func (a *app) printBench(r *bench.Report, markdown bool) error {
+	if a.json {
+		return a.printJSON(newBenchJSON(r))
+	}
+	p := &benchPrinter{a.out, markdown, r}
+	p.machine()
+	p.rates()
+	p.ratios()
+	p.latencies()
+	p.memory()
+	p.recovery()
+	p.targets()
+	return nil
+}
+
+func (p *benchPrinter) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
+
+func (p *benchPrinter) heading(format string, args ...any) {
+	mark := ""
+	if p.markdown {
+		mark = "### "
+	}
+	p.printf("\n%s%s\n\n", mark, fmt.Sprintf(format, args...))
+}
+
+// table starts a table whose first columns are words and whose others are numbers.
+func (p *benchPrinter) table(words int, header ...any) table.Writer {
+	t := newTable(nil, table.Row(header))
+	var columns []table.ColumnConfig
+	for i := words; i < len(header); i++ {
+		columns = append(columns, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(columns)
+	return t
+}
+
+func (p *benchPrinter) render(t table.Writer) {
+	if p.markdown {
+		p.printf("%s\n", t.RenderMarkdown())
+		return
+	}
+	p.printf("%s\n", t.Render())
+}
+
+func (p *benchPrinter) machine() {
+	m := &p.report.Machine
+	p.printf("%s, %s and %s; Linux %s, %s, pages of %d bytes; %s", m.CPU, plural(m.Processors, "processor", "processors"),
+		plural(m.Cores, "core", "cores"), m.Kernel, m.System, m.PageSize, m.Go)
+	if m.Compiler != "" {
+		p.printf("; %s", m.Compiler)
+	}
+	p.printf("\n%s of %v\n", plural(p.report.Rounds, "round", "rounds"), p.report.Time)
+	for _, x := range p.report.Peers {
+		switch {
+		case x.Missing != "":
+			p.printf("%s: missing: %s\n", x.Name, x.Missing)
+		case x.Version != "" && x.Library != "":
+			p.printf("%s: %s, %s\n", x.Name, x.Version, x.Library)
+		case x.Version != "":
+			p.printf("%s: %s\n", x.Name, x.Version)
+		}
+	}
+}
+
+// subjects are the names of the columns: all that took part in anything.
+func (p *benchPrinter) subjects() (names []string) {
+	seen := map[string]bool{}
+	for i := range p.report.Workloads {
+		for _, row := range p.report.Workloads[i].Rows {
+			if row.TookPart() {
+				seen[row.Subject] = true
+			}
+		}
+	}
+	for _, name := range bench.SubjectNames() {
+		if seen[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (p *benchPrinter) rates() {
+	if len(p.report.Workloads) == 0 {
+		return
+	}
+	p.heading("Millions of operations a second: median (least..most)")
+	p.matrix(p.subjects(), func(_ *bench.Measured, row *bench.Row) string {
+		r := row.Rate()
+		return fmt.Sprintf("%s (%s..%s)", digits(r.Median/1e6), digits(r.Min/1e6), digits(r.Max/1e6))
+	})
+}
+
+func (p *benchPrinter) ratios() {
+	names := p.subjects()
+	if len(names) < 2 {
+		return
+	}
+	p.heading("How many times as fast as each other subject a Cache is: median (least..most) of the rounds")
+	p.matrix(names[1:], func(m *bench.Measured, row *bench.Row) string {
+		cache := m.Row(bench.SubjectCache)
+		if cache == nil {
+			return ""
+		}
+		r := bench.Ratio(cache, row)
+		return fmt.Sprintf("%s (%s..%s)", digits(r.Median), digits(r.Min), digits(r.Max))
+	})
+}
+
+// matrix prints a table of workloads and subjects.
+func (p *benchPrinter) matrix(names []string, cell func(*bench.Measured, *bench.Row) string) {
+	header := []any{"workload"}
+	for _, name := range names {
+		header = append(header, name)
+	}
+	t := p.table(1, header...)
+	for i := range p.report.Workloads {
+		m := &p.report.Workloads[i]
+		line := table.Row{m.Name}
+		for _, name := range names {
+			text := "-"
+			if row := m.Row(name); row != nil {
+				text = cell(m, row)
+			}
+			line = append(line, text)
+		}
+		t.AppendRow(line)
+	}
+	p.render(t)
+}
+
+func (p *benchPrinter) latencies() {
+	if len(p.report.Workloads) == 0 {
+		return
+	}
+	p.heading("Nanoseconds of a call, medians of the rounds: p50 / p99 / p99.9; and the share of time that others had the processors")
+	t := p.table(2, "workload", "subject", "alloc p50", "p99", "p99.9", "free p50", "p99", "p99.9", "others")
+	for i := range p.report.Workloads {
+		m := &p.report.Workloads[i]
+		for _, row := range m.Rows {
+			if !row.TookPart() || len(row.Alloc) == 0 {
+				continue
+			}
+			line := table.Row{m.Name, row.Subject}
+			line = append(line, percentiles(row.Alloc)...)
+			line = append(line, percentiles(row.Free)...)
+			t.AppendRow(append(line, fmt.Sprintf("%.0f %%", 100*row.Lost)))
+		}
+	}
+	p.render(t)
+}
+
+func percentiles(rounds []bench.Latency) table.Row {
+	if len(rounds) == 0 {
+		return table.Row{"-", "-", "-"}
+	}
+	var cells table.Row
+	for i := range 3 {
+		cells = append(cells, nanoseconds(bench.Percentile(rounds, i).Median))
+	}
+	return cells
+}
+
+// nanoseconds rounds to what the clock can tell.
+func nanoseconds(v float64) string { return number(int64(math.Round(v))) }
+
+func (p *benchPrinter) memory() {
+	m := p.report.Memory
+	if m == nil {
+		return
+	}
+	p.heading("Memory")
+	t := p.table(1, "what", "bytes", "beside", "ratio")
+	for _, x := range []struct {
+		name   string
+		tables bench.Tables
+	}{{"tables for blocks of 64 bytes", m.Small}, {"tables for blocks of 1 KiB", m.Medium}} {
+		t.AppendRow(table.Row{x.name, size(x.tables.Tables), size(x.tables.Live) + " live",
+			fmt.Sprintf("%.2f %% (%s of it in an empty heap)", 100*x.tables.Overhead(), size(x.tables.Fixed))})
+	}
+	t.AppendRow(table.Row{"committed, mixed sizes", size(m.Mixed.Committed), size(m.Mixed.Rounded) + " live, rounded to classes",
+		fmt.Sprintf("%.3f", m.Mixed.PerRounded())})
+	t.AppendRow(table.Row{"the same", size(m.Mixed.Committed), size(m.Mixed.Requested) + " requested", fmt.Sprintf("%.3f", m.Mixed.PerRequested())})
+	t.AppendRow(table.Row{"storage of the file when full", size(m.Drain.Full), size(m.Drain.Empty) + " when empty", ""})
+	t.AppendRow(table.Row{"when all is freed", size(m.Drain.Freed), "", ""})
+	t.AppendRow(table.Row{"after Trim", size(m.Drain.Trimmed), "", fmt.Sprintf("%.1f %% returned", 100*m.Drain.Returned())})
+	p.render(t)
+}
+
+func (p *benchPrinter) recovery() {
+	r := p.report.Recovery
+	if r == nil {
+		return
+	}
+	p.heading("A process is killed that has slabs of %s blocks of 64 bytes: median (least..most)", number(r.Blocks))
+	t := p.table(1, "what", "time")
+	t.AppendRow(table.Row{"until its death is noticed", spreadOf(r.Noticed, "ms")})
+	t.AppendRow(table.Row{"until all is recovered", spreadOf(r.Recover, "ms")})
+	t.AppendRow(table.Row{"for each block", spreadOf(r.PerBlock, "ns")})
+	p.render(t)
+}
+
+func (p *benchPrinter) targets() {
+	p.heading("Targets")
+	t := p.table(1, "target", "bound", "measured", "met")
+	for i := range p.report.Targets {
+		x := &p.report.Targets[i]
+		if x.Why != "" {
+			continue
+		}
+		bound := "<= "
+		if x.AtLeast {
+			bound = ">= "
+		}
+		t.AppendRow(table.Row{x.Name, bound + digits(x.Bound) + " " + x.Unit, spreadOf(x.Measured, x.Unit), verdict(x.Met(), "yes", "NO")})
+	}
+	p.render(t)
+}
+
+func spreadOf(s bench.Spread, unit string) string {
+	if s.Min == s.Max {
+		return digits(s.Median) + " " + unit
+	}
+	return fmt.Sprintf("%s (%s..%s) %s", digits(s.Median), digits(s.Min), digits(s.Max), unit)
+}
+
+// digits writes a number with three digits or so.
+func digits(v float64) string {
+	switch a := math.Abs(v); {
+	case a >= 1000:
+		return number(int64(math.Round(v)))
+	case a >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case a >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case a >= 0.1 || a == 0:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.4f", v)
+}

@@ -22,12 +22,18 @@ trap 'rm -rf "$tmp"' EXIT
 # What the tests on real programs need: program and Debian package. Where it may not install, the tests
 # that lack one say so.
 programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
-    clang:clang setarch:util-linux script:bsdutils"
+    clang:clang setarch:util-linux script:bsdutils g++:g++"
+
+# The allocators that the benchmarks compare with: header and Debian package.
+headers="mimalloc.h:libmimalloc-dev jemalloc/jemalloc.h:libjemalloc-dev boost/version.hpp:libboost-dev"
 
 step_tools() {
     local pair missing=
     for pair in $programs; do
         command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
+    done
+    for pair in $headers; do
+        echo "#include <${pair%:*}>" | g++ -E -x c++ - >/dev/null 2>&1 || missing="$missing ${pair#*:}"
     done
     [ -z "$missing" ] || install $missing
     # The run-time libraries of clang's sanitizers are a package of their own.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/bench"
 	"github.com/shmheap/shmheap/internal/demo"
 	"github.com/shmheap/shmheap/internal/launch"
 	stamper "github.com/shmheap/shmheap/internal/stamp"
@@ -59,6 +60,7 @@ var hints = []struct {
 	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
 	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
+	{bench.ErrNothing, "the names of the workloads are in doc/peers.md, and in what --json prints; there are also memory and recovery"},
 	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},
 }
 
@@ -90,7 +92,8 @@ func (a *app) status(err error) int {
 		return own.status
 	}
 	switch {
-	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers):
+	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers),
+		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing):
 		return exitUsage
 	case errors.Is(err, heap.ErrCorrupt):
 		return exitDamaged

@@ -214,7 +214,7 @@ func (l *goLoops) bigBlocks(stride uint64) error {
 		}
 	}
 	l.end(n)
-	return l.freeForward(live[:])
+	return l.freeForward(live[:min(n, 4)])
 }
 
 func (l *goLoops) batches() error {

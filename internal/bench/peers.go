@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 //go:embed peers/*.h peers/*.cc
@@ -94,6 +95,10 @@ func (t *toolchain) build(ctx context.Context, s *Subject) built {
 		}
 	}
 	cmd := exec.CommandContext(ctx, t.compiler, args...)
+	// Interrupted, the compiler takes its temporary files away; what it leaves goes with the folder.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.dir)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {

@@ -211,7 +211,7 @@ func (s *session) do(ctx context.Context, job *Job) (*Outcome, error) {
 		results, err = runChildren(ctx, job.Subject, []*exec.Cmd{cmd})
 	case x.Peer:
 		cmd := s.Command(job, "-")
-		cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(job.Workers))
+		cmd.Env = append(cmd.Environ(), "GOMAXPROCS="+strconv.Itoa(job.Workers))
 		results, err = runChildren(ctx, job.Subject, []*exec.Cmd{cmd})
 	default:
 		results, err = s.doInHeap(ctx, job)

@@ -205,8 +205,8 @@ func (o *Outcome) add(r *result) error {
 	if err != nil {
 		return err
 	}
-	if own := r.Seconds - r.Lost; own > 0 {
-		o.Rate += float64(r.Ops) / own
+	if r.Seconds > 0 {
+		o.Rate += float64(r.Ops) / max(r.Seconds-r.Lost, r.Seconds/20)
 	}
 	o.Seconds, o.Lost = o.Seconds+r.Seconds, o.Lost+r.Lost
 	o.Ops += r.Ops

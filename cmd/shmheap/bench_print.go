@@ -104,10 +104,10 @@ func (p *benchPrinter) rates() {
 	if len(p.report.Workloads) == 0 {
 		return
 	}
-	p.heading("Millions of operations a second: median (least..most)")
+	p.heading("Operations a second: median (least..most) of the rounds")
 	p.matrix(p.subjects(), func(_ *bench.Measured, row *bench.Row) string {
 		r := row.Rate()
-		return fmt.Sprintf("%s (%s..%s)", digits(r.Median/1e6), digits(r.Min/1e6), digits(r.Max/1e6))
+		return fmt.Sprintf("%s (%s..%s)", rate(r.Median), rate(r.Min), rate(r.Max))
 	})
 }
 
@@ -122,7 +122,10 @@ func (p *benchPrinter) ratios() {
 		if cache == nil {
 			return ""
 		}
-		r := bench.Ratio(cache, row)
+		r, ok := bench.Ratio(cache, row)
+		if !ok {
+			return ""
+		}
 		return fmt.Sprintf("%s (%s..%s)", digits(r.Median), digits(r.Min), digits(r.Max))
 	})
 }
@@ -242,6 +245,17 @@ func spreadOf(s bench.Spread, unit string) string {
 		return digits(s.Median) + " " + unit
 	}
 	return fmt.Sprintf("%s (%s..%s) %s", digits(s.Median), digits(s.Min), digits(s.Max), unit)
+}
+
+// rate writes a number for each second.
+func rate(v float64) string {
+	switch {
+	case v >= 1e6:
+		return digits(v/1e6) + "M"
+	case v >= 1e3:
+		return digits(v/1e3) + "k"
+	}
+	return digits(v)
 }
 
 // digits writes a number with three digits or so.

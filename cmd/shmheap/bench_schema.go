@@ -46,7 +46,7 @@ type benchRowJSON struct {
 	Subject string            `json:"subject"`
 	Why     string            `json:"why"`   // why there is nothing, "" if there is
 	Rate    *spreadJSON       `json:"rate"`  // operations a second
-	Ratio   *spreadJSON       `json:"ratio"` // the cache's rate beside this one, round by round
+	Ratio   *spreadJSON       `json:"ratio"` // the cache's rate beside this one, round by round; null without
 	Lost    float64           `json:"lost"`  // share of the time in which others had the workers' processors
 	Alloc   *benchLatencyJSON `json:"alloc"` // of one call
 	Free    *benchLatencyJSON `json:"free"`
@@ -134,7 +134,11 @@ func newBenchWorkloadJSON(m *bench.Measured) benchWorkloadJSON {
 		x := benchRowJSON{Subject: row.Subject, Why: row.Why, Lost: row.Lost}
 		if row.TookPart() {
 			x.Rate = newSpreadJSON(row.Rate())
-			x.Ratio = newSpreadJSON(bench.Ratio(cache, row))
+			if cache != nil {
+				if r, ok := bench.Ratio(cache, row); ok {
+					x.Ratio = newSpreadJSON(r)
+				}
+			}
 			x.Alloc, x.Free = newBenchLatencyJSON(row.Alloc), newBenchLatencyJSON(row.Free)
 		}
 		j.Rows = append(j.Rows, x)

@@ -21,18 +21,18 @@ type board struct {
 }
 
 const (
-	maxWorkers  = 96
-	slotCount   = 1024
-	ringCount   = 4096
-	ringSize    = 256 + ringCount*8
-	chunkCount  = 1000
-	chunkSize   = chunkCount * 8
-	handedAt    = 256
-	slotsAt     = 1024
-	ringsAt     = slotsAt + slotCount*8
-	ringTail    = 128
-	ringSlots   = 256
-	boardMaxima = ringsAt + maxWorkers*(ringSize+2*chunkSize)
+	maxWorkers = 96
+	slotCount  = 1024
+	ringCount  = 4096
+	chunkCount = 1000
+
+	handedAt  = 256
+	slotsAt   = 1024
+	ringsAt   = slotsAt + slotCount*8
+	ringTail  = 128
+	ringSlots = 256
+	ringSize  = ringSlots + ringCount*8
+	chunkSize = chunkCount * 8
 )
 
 // boardSize is the size of a board for so many workers.

@@ -102,11 +102,17 @@ func (m *Measured) Row(subject string) *Row {
 	return nil
 }
 
-// Ratio compares two rows round by round, as both were measured within the same seconds.
-func Ratio(a, b *Row) Spread {
-	ratios := make([]float64, min(len(a.Rates), len(b.Rates)))
-	for i := range ratios {
-		ratios[i] = a.Rates[i] / b.Rates[i]
+// Ratio compares two rows round by round, as both were measured within the same seconds. It reports false
+// when there is no round in which both did anything.
+func Ratio(a, b *Row) (Spread, bool) {
+	var ratios []float64
+	for i := range min(len(a.Rates), len(b.Rates)) {
+		if b.Rates[i] > 0 {
+			ratios = append(ratios, a.Rates[i]/b.Rates[i])
+		}
 	}
-	return spread(ratios)
+	if len(ratios) == 0 {
+		return Spread{}, false
+	}
+	return spread(ratios), true
 }

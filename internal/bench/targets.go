@@ -37,10 +37,12 @@ func (r *Report) judge() {
 	for _, x := range ratioTargets {
 		t := Target{Name: x.name, AtLeast: true, Bound: x.bound, Unit: "times"}
 		a, b := r.row(x.workload, x.subject), r.row(x.otherWorkload, x.other)
-		if a == nil || b == nil {
+		measured := a != nil && b != nil
+		if measured {
+			t.Measured, measured = Ratio(a, b)
+		}
+		if !measured {
 			t.Why = "not measured: " + x.workload + " or " + x.otherWorkload + " of " + x.subject + " and " + x.other
-		} else {
-			t.Measured = Ratio(a, b)
 		}
 		r.Targets = append(r.Targets, t)
 	}

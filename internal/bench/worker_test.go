@@ -28,56 +28,74 @@ func TestJobThroughArgs(t *testing.T) {
 }
 
 // workTogether runs a workload over one heap, every worker in a goroutine with a source of its own, and
-// returns what they did and how many blocks are left.
-func workTogether(t *testing.T, w *Workload, timed bool, source func(*alloc.Allocator) untimed) ([]*result, uint64) {
+// returns what they did and how many blocks are left. They get more time when they had too little: on a busy
+// machine two may miss each other.
+func workTogether(t *testing.T, w *Workload, timed bool, source func(*testing.T, *alloc.Allocator) untimed) (results []*result, left uint64) {
+	t.Helper()
+	for limit := 5 * time.Millisecond; limit < 5*time.Second; limit *= 5 {
+		job := Job{Loop: w.Loop, Sizes: w.Sizes, Workers: w.Workers, Time: limit, Timed: timed}
+		results, left = workFor(t, &job, source)
+		for _, r := range results {
+			if r.Ops > 0 {
+				return results, left
+			}
+		}
+	}
+	return results, left
+}
+
+func workFor(t *testing.T, job *Job, source func(*testing.T, *alloc.Allocator) untimed) ([]*result, uint64) {
+	t.Helper()
+	y, at := newBoardYard(t, uint64(job.Workers))
+	results, errs := make([]*result, job.Workers), make([]error, job.Workers)
+	var wait sync.WaitGroup
+	for i := range job.Workers {
+		mine := *job
+		mine.Worker = i
+		src := source(t, y.alloc)
+		wait.Go(func() { results[i], errs[i] = measure(&mine, src, y.heap.Memory(), at) })
+	}
+	wait.Wait()
+	stats, err := y.alloc.Stats()
+	if err := errors.Join(append(errs, err, y.close())...); err != nil {
+		t.Fatal(err)
+	}
+	return results, stats.Live - 1
+}
+
+// newBoardYard makes a heap with a board.
+func newBoardYard(t *testing.T, workers uint64) (y *yard, boardAt uint64) {
 	t.Helper()
 	s := &session{Config: &Config{HeapDir: heapDir(t)}}
 	y, err := s.newYard()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer y.close()
-	if err := y.makeBoard(uint64(w.Workers)); err != nil {
+	if err := y.makeBoard(workers); err != nil {
 		t.Fatal(err)
 	}
 	root, err := y.heap.LoadRoot(boardRoot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, errs := make([]*result, w.Workers), make([]error, w.Workers)
-	var wait sync.WaitGroup
-	for i := range w.Workers {
-		job := &Job{Loop: w.Loop, Sizes: w.Sizes, Workers: w.Workers, Worker: i, Time: 5 * time.Millisecond, Timed: timed}
-		src := source(y.alloc)
-		wait.Go(func() { results[i], errs[i] = measure(job, src, y.heap.Memory(), root.Offset) })
-	}
-	wait.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-	stats, err := y.alloc.Stats()
+	return y, root.Offset
+}
+
+func newCache(t *testing.T, a *alloc.Allocator) untimed {
+	c, err := a.NewCache()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return results, stats.Live - 1
+	return c
 }
 
-func newCache(t *testing.T) func(*alloc.Allocator) untimed {
-	return func(a *alloc.Allocator) untimed {
-		c, err := a.NewCache()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-}
+func itself(_ *testing.T, a *alloc.Allocator) untimed { return a }
 
 // TestLoopsFreeWhatTheyAllocate runs every workload over caches and over the Allocator, timed and not.
 func TestLoopsFreeWhatTheyAllocate(t *testing.T) {
 	for _, w := range Workloads() {
-		for name, source := range map[string]func(*alloc.Allocator) untimed{
-			"cache":     newCache(t),
-			"allocator": func(a *alloc.Allocator) untimed { return a },
+		for name, source := range map[string]func(*testing.T, *alloc.Allocator) untimed{
+			"cache": newCache, "allocator": itself,
 		} {
 			for _, timed := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/timed=%v", w.Name, name, timed), func(t *testing.T) {
@@ -115,7 +133,7 @@ func TestCallsAddUp(t *testing.T) {
 		if w.special == onlyEmpty {
 			continue
 		}
-		results, _ := workTogether(t, &w, true, newCache(t))
+		results, _ := workTogether(t, &w, true, newCache)
 		var ops, allocs, frees uint64
 		for _, r := range results {
 			ops, allocs, frees = ops+r.Ops, allocs+calls(t, r.Alloc), frees+calls(t, r.Free)
@@ -137,7 +155,7 @@ func TestBlocksAreFreedByTheOther(t *testing.T) {
 		if w.Loop != loopPipe {
 			continue
 		}
-		results, _ := workTogether(t, &w, true, newCache(t))
+		results, _ := workTogether(t, &w, true, newCache)
 		in, out := results[0], results[1]
 		if calls(t, out.Alloc) != 0 || calls(t, in.Free) > 1 || calls(t, out.Free) < out.Ops || in.Ops != 0 {
 			t.Errorf("the taker made %d blocks and freed %d for %d operations, the giver freed %d",
@@ -147,21 +165,10 @@ func TestBlocksAreFreedByTheOther(t *testing.T) {
 }
 
 func TestRingPassesEverythingInOrder(t *testing.T) {
-	s := &session{Config: &Config{HeapDir: heapDir(t)}}
-	y, err := s.newYard()
-	if err != nil {
-		t.Fatal(err)
-	}
+	y, at := newBoardYard(t, 2)
 	defer y.close()
-	if err := y.makeBoard(2); err != nil {
-		t.Fatal(err)
-	}
-	root, err := y.heap.LoadRoot(boardRoot)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := newBoard(y.heap.Memory(), root.Offset, 2).ring(1)
-	out := newBoard(y.heap.Memory(), root.Offset, 2).ring(1)
+	in := newBoard(y.heap.Memory(), at, 2).ring(1)
+	out := newBoard(y.heap.Memory(), at, 2).ring(1)
 	if _, ok := out.tryTake(); ok {
 		t.Error("an empty ring gave something")
 	}
@@ -185,24 +192,10 @@ func TestRingPassesEverythingInOrder(t *testing.T) {
 
 func TestBoardHasRoomForAll(t *testing.T) {
 	for _, workers := range []uint64{1, 2, maxWorkers} {
-		size := boardSize(workers)
-		s := &session{Config: &Config{HeapDir: heapDir(t)}}
-		y, err := s.newYard()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := y.makeBoard(workers); err != nil {
-			t.Fatal(err)
-		}
-		root, err := y.heap.LoadRoot(boardRoot)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := newBoard(y.heap.Memory(), root.Offset, workers)
-		last := b.chunk(2*workers - 1)
+		y, at := newBoardYard(t, workers)
+		last := newBoard(y.heap.Memory(), at, workers).chunk(2*workers - 1)
 		last[chunkCount-1].Set(1)
-		end := root.Offset + size - 8
-		if got := y.heap.Memory().Word(end).Peek(); got != 1 {
+		if got := y.heap.Memory().Word(at + boardSize(workers) - 8).Peek(); got != 1 {
 			t.Errorf("%d workers: the last word of the last table is not that of the board", workers)
 		}
 		if err := y.close(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -29,14 +30,16 @@ on a processor of its own. Nothing is left behind, also after Ctrl-C.`
 const benchAllocExample = `  shmheap bench alloc --peers
   shmheap bench alloc --peers --only 'pairs|xproc'
   shmheap bench alloc --quick --json | jq '.targets[] | {name, met}'
-  shmheap bench alloc --peers --markdown >numbers.md`
+  shmheap bench alloc --peers --markdown >numbers.md
+  shmheap bench alloc --only mixed/1 --rounds 1 --time 5s --profile .
+  go tool pprof -top cache-replace-mixed-1-0.pprof`
 
 // benchFlags are the flags of the benchmarks.
 type benchFlags struct {
-	peers, quick, markdown bool
-	rounds                 int
-	time                   time.Duration
-	only                   string
+	peers, quick, markdown, list bool
+	rounds                       int
+	time                         time.Duration
+	only, profile                string
 }
 
 // What --quick stands for.
@@ -57,6 +60,9 @@ func (a *app) benchAllocCommand() *cobra.Command {
 			if f.quick {
 				f.shorten(cmd)
 			}
+			if f.list {
+				return a.printWorkloads(f.markdown)
+			}
 			return a.benchAlloc(cmd.Context(), &f)
 		},
 	}
@@ -71,6 +77,8 @@ func (f *benchFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.rounds, "rounds", 5, "how often everything is measured")
 	flags.DurationVar(&f.time, "time", 300*time.Millisecond, "length of one measurement")
 	flags.StringVar(&f.only, "only", "", "measure only what matches the `REGEXP`: names of workloads, memory, recovery")
+	flags.BoolVar(&f.list, "list", false, "say what the workloads are, and measure nothing")
+	flags.StringVar(&f.profile, "profile", "", "let our workers write profiles of the processor's time to `DIR`; take a --time of seconds")
 	flags.BoolVar(&f.markdown, "markdown", false, "print tables in Markdown")
 }
 
@@ -111,8 +119,8 @@ func (a *app) benchAlloc(ctx context.Context, f *benchFlags) error {
 	progress := newProgress(a.err, "measurements")
 	cfg.HeapDir, cfg.Progress = a.dir, progress.set
 	cfg.Command = func(job *bench.Job, name string) *exec.Cmd {
-		args := append([]string{"bench", benchWorkerName, "--dir", a.dir, "--", name}, job.Args()...)
-		return exec.Command(program, args...)
+		args := []string{"bench", benchWorkerName, "--dir", a.dir, "--profile", f.profileOf(job), "--", name}
+		return exec.Command(program, append(args, job.Args()...)...)
 	}
 	report, err := bench.Run(ctx, cfg)
 	progress.end()
@@ -123,6 +131,15 @@ func (a *app) benchAlloc(ctx context.Context, f *benchFlags) error {
 		return err
 	}
 	return missingInCI(report)
+}
+
+// profileOf returns the file for the profile of a job, "" for none. Later rounds write over earlier ones, and
+// jobs that read the clock all the time have none.
+func (f *benchFlags) profileOf(job *bench.Job) string {
+	if f.profile == "" || job.Timed {
+		return ""
+	}
+	return filepath.Join(f.profile, fmt.Sprintf("%s-%s-%s-%d-%d.pprof", job.Subject, job.Loop, job.Sizes, job.Workers, job.Worker))
 }
 
 // missingInCI makes a peer that does not run an error where CI is set: there, all are installed.

@@ -33,6 +33,30 @@ func (a *app) printBench(r *bench.Report, markdown bool) error {
 	return nil
 }
 
+// workloadJSON is what "bench alloc --list --json" prints for each.
+type workloadJSON struct {
+	Name    string `json:"name"`
+	About   string `json:"about"`
+	Unit    string `json:"unit"`
+	Workers int    `json:"workers"`
+}
+
+// printWorkloads says what there is to measure.
+func (a *app) printWorkloads(markdown bool) error {
+	all := []workloadJSON{}
+	p := &benchPrinter{out: a.out, markdown: markdown}
+	t := p.table(3, "name", "what happens", "an operation is")
+	for _, w := range bench.Workloads() {
+		all = append(all, workloadJSON{w.Name, w.About, w.Unit, w.Workers})
+		t.AppendRow(table.Row{w.Name, w.About, w.Unit})
+	}
+	if a.json {
+		return a.printJSON(all)
+	}
+	p.render(t)
+	return nil
+}
+
 func (p *benchPrinter) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
 
 func (p *benchPrinter) heading(format string, args ...any) {

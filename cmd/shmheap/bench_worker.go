@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 
 	"github.com/shmheap/shmheap/internal/bench"
 	"github.com/spf13/cobra"
@@ -13,7 +15,8 @@ const benchWorkerName = "worker"
 
 // benchWorkerCommand is what the benchmarks run their own program with.
 func (a *app) benchWorkerCommand() *cobra.Command {
-	return &cobra.Command{
+	var profile string
+	cmd := &cobra.Command{
 		Use:    benchWorkerName + " HEAP JOB...",
 		Short:  "A process of the benchmarks",
 		Hidden: true,
@@ -31,7 +34,26 @@ func (a *app) benchWorkerCommand() *cobra.Command {
 				io.Copy(io.Discard, os.Stdin)
 				os.Exit(exitFailed) // the parent is gone
 			}()
-			return bench.Work(job, args[0], a.options(), os.Stdout)
+			return profiled(profile, func() error { return bench.Work(job, args[0], a.options(), os.Stdout) })
 		},
 	}
+	cmd.Flags().StringVar(&profile, "profile", "", "write a profile of the processor's time to `FILE`")
+	return cmd
+}
+
+// profiled calls f and writes a profile of it, unless the path is "".
+func profiled(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
 }

@@ -60,7 +60,7 @@ var hints = []struct {
 	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
 	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
-	{bench.ErrNothing, "the names of the workloads are in doc/peers.md, and in what --json prints; there are also memory and recovery"},
+	{bench.ErrNothing, "see the names of the workloads with: shmheap bench alloc --list; there are also memory and recovery"},
 	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/shmtest"
@@ -87,5 +88,20 @@ func (r *benchReport) check(t *testing.T, missing map[string]string) {
 		if x.Name == "pairs, two processes beside one" && x.Measured == nil {
 			t.Errorf("%s: not measured", x.Name)
 		}
+	}
+}
+
+// TestDocumentListsWorkloads compares doc/peers.md with what the command says.
+func TestDocumentListsWorkloads(t *testing.T) {
+	list, err := exec.Command(filepath.Join(program, "shmheap"), "bench", "alloc", "--list", "--markdown").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := os.ReadFile("../../doc/peers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 1000 || !strings.Contains(string(document), string(list)) {
+		t.Errorf("doc/peers.md has not this table:\n%s", list)
 	}
 }

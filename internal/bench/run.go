@@ -25,6 +25,7 @@ type run struct {
 
 	meetings uint64
 	waited   time.Duration
+	watch    *stopwatch // of a timed run
 }
 
 const (
@@ -46,6 +47,7 @@ func (r *run) meet() {
 // begin ends the set-up: all workers begin together.
 func (r *run) begin() {
 	r.meet()
+	r.watch.count(true)
 	r.waited = sys.Delayed()
 	r.begun = time.Now()
 }
@@ -67,6 +69,7 @@ func (r *run) end(ops uint64) {
 	r.seconds = time.Since(r.begun).Seconds()
 	r.lost = (sys.Delayed() - r.waited).Seconds()
 	r.ops = ops
+	r.watch.count(false)
 }
 
 // stop says that this worker hands nothing over any more, and waits until none does.

@@ -183,6 +183,7 @@ func (r *run) do(loop string, src untimed) error {
 // timed runs a loop over a stopwatch. How long a tick is it finds out meanwhile.
 func (r *run) timed(loop string, s *stopwatch) (*result, error) {
 	cost := clockCost()
+	r.watch = s
 	from, ticks := time.Now(), sys.Ticks()
 	if err := r.do(loop, s); err != nil {
 		return nil, err

@@ -123,12 +123,9 @@ func calls(t *testing.T, pairs [][2]uint64) uint64 {
 	return h.Count()
 }
 
-// TestCallsAddUp counts the calls that the loops make through the stopwatch: as many blocks are freed as
-// allocated, and as many as the operations say.
+// TestCallsAddUp counts the calls that the loops make through the stopwatch between begin and end: as many as
+// the operations say.
 func TestCallsAddUp(t *testing.T) {
-	setUp := map[string]uint64{ // blocks of each worker that are no part of an operation
-		loopPairs: 512, loopReplace: 2048, loopLarson: 2 * chunkCount, loopMstress: 1000, loopScratch: 1,
-	}
 	for _, w := range Workloads() {
 		if w.special == onlyEmpty {
 			continue
@@ -138,15 +135,21 @@ func TestCallsAddUp(t *testing.T) {
 		for _, r := range results {
 			ops, allocs, frees = ops+r.Ops, allocs+calls(t, r.Alloc), frees+calls(t, r.Free)
 		}
-		want := ops + setUp[w.Loop]*uint64(w.Workers)
-		if allocs != frees {
-			t.Errorf("%s: %d calls of alloc, %d of free", w.Name, allocs, frees)
-		}
-		// What was under way at the end is no operation.
-		if slack := uint64(2 * ringCount); allocs < want || allocs > want+slack || !w.handsOver() && allocs != want {
-			t.Errorf("%s: %d calls for %d operations, want %d", w.Name, allocs, ops, want)
+		if slack := slackOf(&w); allocs < ops || allocs > ops+slack || frees > ops+slack || frees+slack < ops {
+			t.Errorf("%s: %d calls of alloc and %d of free for %d operations", w.Name, allocs, frees, ops)
 		}
 	}
+}
+
+// slackOf is how many calls are no part of an operation: of blocks on their way or live at the end.
+func slackOf(w *Workload) uint64 {
+	switch {
+	case w.handsOver():
+		return 2 * ringCount
+	case w.Loop == loopBatches || w.Loop == loopTouch || w.Loop == loopUntouched:
+		return 8 * 32 * uint64(w.Workers)
+	}
+	return 0
 }
 
 // TestBlocksAreFreedByTheOther looks at the workloads that hand blocks over.

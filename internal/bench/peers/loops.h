@@ -200,6 +200,7 @@ struct run {
     ring_end inbox, outbox;
     uint64_t rng, begun = 0, waited = 0, ops = 0, spins = 0, meetings = 0;
     double seconds = 0, lost = 0;
+    bool counting = false; // between begin and end
 
     run(const job &j, board *b)
         : j(j), b(b), inbox{&b->rings[j.worker]}, outbox{&b->rings[(j.worker + 1) % j.workers]}, rng(j.worker + 1) {
@@ -221,6 +222,7 @@ struct run {
     }
     void begin() {
         meet();
+        counting = true;
         waited = delayed();
         begun = now();
     }
@@ -234,6 +236,7 @@ struct run {
         seconds = double(now() - begun) / 1e9;
         lost = double(delayed() - waited) / 1e9;
         ops = n;
+        counting = false;
     }
     void stop() {
         b->stopped++;
@@ -570,27 +573,33 @@ struct nothing {
     __attribute__((noinline)) void free(void *) { asm volatile("" ::: "memory"); }
 };
 
-// stopwatch is a source that times each call of another.
+// stopwatch is a source that times each call of another. Those count between run.begin and run.end.
 template <class Source> struct stopwatch {
     Source &src;
+    const bool &counting;
     histogram allocs, frees;
-    explicit stopwatch(Source &src) : src(src) {}
+    stopwatch(Source &src, const bool &counting) : src(src), counting(counting) {}
+    void add(histogram &h, uint64_t ticks) {
+        if (counting)
+            h.add(ticks);
+    }
     void *alloc(uint64_t size) {
         uint64_t begin = ticks();
         void *p = src.alloc(size);
-        allocs.add(ticks() - begin);
+        add(allocs, ticks() - begin);
         return p;
     }
     void free(void *p) {
         uint64_t begin = ticks();
         src.free(p);
-        frees.add(ticks() - begin);
+        add(frees, ticks() - begin);
     }
 };
 
 inline uint64_t clock_cost() {
+    static const bool always = true;
     static thread_local nothing n;
-    static thread_local stopwatch<nothing> s(n);
+    static thread_local stopwatch<nothing> s(n, always);
     for (int i = 0; i < 20000; i++)
         s.alloc(0);
     return s.allocs.median();
@@ -621,7 +630,7 @@ template <class Source> void work(const job &j, board *b, Source &src, const cha
         return;
     }
     uint64_t cost = clock_cost();
-    stopwatch<Source> &s = *new (pages(sizeof(stopwatch<Source>))) stopwatch<Source>(src);
+    stopwatch<Source> &s = *new (pages(sizeof(stopwatch<Source>))) stopwatch<Source>(src, l.counting);
     uint64_t from = now(), first = ticks();
     loops<stopwatch<Source>>{l, s}.work();
     double per_tick = double(now() - from) / double(ticks() - first);

@@ -228,6 +228,8 @@ func (p *benchPrinter) memory() {
 	t.AppendRow(table.Row{"committed, mixed sizes", size(m.Mixed.Committed), size(m.Mixed.Rounded) + " live, rounded to classes",
 		fmt.Sprintf("%.3f", m.Mixed.PerRounded())})
 	t.AppendRow(table.Row{"the same", size(m.Mixed.Committed), size(m.Mixed.Requested) + " requested", fmt.Sprintf("%.3f", m.Mixed.PerRequested())})
+	t.AppendRow(table.Row{"of it in free blocks of slabs", size(m.Mixed.InSlabs), "", ""})
+	t.AppendRow(table.Row{"in free granules", size(m.Mixed.Kept), "", ""})
 	t.AppendRow(table.Row{"storage of the file when full", size(m.Drain.Full), size(m.Drain.Empty) + " when empty", ""})
 	t.AppendRow(table.Row{"when all is freed", size(m.Drain.Freed), "", ""})
 	t.AppendRow(table.Row{"after Trim", size(m.Drain.Trimmed), "", fmt.Sprintf("%.1f %% returned", 100*m.Drain.Returned())})

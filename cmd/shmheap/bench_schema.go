@@ -71,8 +71,11 @@ type benchMemoryJSON struct {
 	Tables1024 benchTablesJSON `json:"tables_1024"` // with blocks of 1 KiB
 	Mixed      struct {
 		Requested uint64 `json:"requested"`
-		Rounded   uint64 `json:"rounded"`
+		Rounded   uint64 `json:"rounded"` // to size classes and granules
 		Committed uint64 `json:"committed"`
+		InSlabs   uint64 `json:"in_slabs"` // free blocks of slabs
+		Tables    uint64 `json:"tables"`
+		Kept      uint64 `json:"kept"` // free granules that have storage
 	} `json:"mixed"`
 	Drain struct {
 		Empty   uint64 `json:"empty"` // storage of the heap's file
@@ -164,6 +167,7 @@ func newBenchLatencyJSON(rounds []bench.Latency) *benchLatencyJSON {
 func newBenchMemoryJSON(m *bench.Memory) *benchMemoryJSON {
 	j := &benchMemoryJSON{Tables64: benchTablesJSON(m.Small), Tables1024: benchTablesJSON(m.Medium)}
 	j.Mixed.Requested, j.Mixed.Rounded, j.Mixed.Committed = m.Mixed.Requested, m.Mixed.Rounded, m.Mixed.Committed
+	j.Mixed.InSlabs, j.Mixed.Tables, j.Mixed.Kept = m.Mixed.InSlabs, m.Mixed.Tables, m.Mixed.Kept
 	j.Drain.Empty, j.Drain.Full, j.Drain.Freed, j.Drain.Trimmed = m.Drain.Empty, m.Drain.Full, m.Drain.Freed, m.Drain.Trimmed
 	return j
 }

@@ -35,7 +35,10 @@ func (t *Tables) Overhead() float64 { return float64(t.Tables) / float64(t.Live)
 type Steady struct {
 	Requested uint64 // what the program asked for
 	Rounded   uint64 // the same in size classes and granules
-	Committed uint64 // what has storage, tables included
+	Committed uint64 // what has storage: the rounded, and
+	InSlabs   uint64 // free blocks of slabs
+	Tables    uint64 // the books
+	Kept      uint64 // free granules, and the ends of slabs that hold no block
 }
 
 // PerRounded and PerRequested compare what has storage with what is in use.
@@ -77,12 +80,16 @@ func (s *session) measureMemory(ctx context.Context) (*Memory, error) {
 	return m, nil
 }
 
-// filling is how many bytes of blocks the measurements of memory make.
-const filling = 64 << 20
+// How many bytes of blocks the measurements of memory make. Tables grow in steps, of which there must be
+// some.
+const (
+	tablesFilling = 256 << 20
+	drainFilling  = 64 << 20
+)
 
 func (y *yard) tables(size uint64) (t Tables, err error) {
 	t.Fixed = y.committedTables()
-	for ; t.Live < filling; t.Live += size {
+	for ; t.Live < tablesFilling; t.Live += size {
 		if _, err := y.cache.Alloc(size); err != nil {
 			return t, err
 		}
@@ -128,7 +135,11 @@ func (y *yard) steady() (s Steady, err error) {
 		s.Requested += n
 	}
 	stats, err := y.alloc.Stats()
-	s.Rounded, s.Committed = stats.LiveBytes, stats.Committed
+	for _, c := range stats.Classes {
+		s.InSlabs += c.Free * c.Size
+	}
+	s.Rounded, s.Committed, s.Tables = stats.LiveBytes, stats.Committed, y.committedTables()
+	s.Kept = s.Committed - s.Rounded - s.InSlabs - s.Tables
 	return s, err
 }
 
@@ -137,7 +148,7 @@ func (y *yard) drain() (d Drain, err error) {
 		return d, err
 	}
 	var blocks []unsafe.Pointer
-	for range filling / 1024 {
+	for range drainFilling / 1024 {
 		p, err := y.cache.Alloc(1024)
 		if err != nil {
 			return d, err

@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox
+STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill nightly
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -28,6 +28,8 @@ crash: ## the tests that kill a process between any two steps
 cross: ## build, vet and link the tests for every supported system
 fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
 blackbox: ## the tests of the command and of many processes
+kill: ## kill processes at every instruction of every operation, and at random
+nightly: ## the same with everything that takes too long for each change: hours
 
 $(STEPS):
 	@bash .ci/test.sh $@

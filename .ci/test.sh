@@ -7,7 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox"
+steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill"
+
+# Steps that take too long for every change; they run when they are named.
+long_steps="nightly"
 
 # One line a pair, GOOS/GOARCH, of what the README's support table promises.
 platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
@@ -95,9 +98,11 @@ step_race() {
     go test -race $units
 }
 
-step_portable() { go test -tags=shmheap_portable $units ./tests/...; }
+# The two builds differ in how a process dies and not in what becomes of the others: a short storm is
+# enough.
+step_portable() { SHMHEAP_STORM=30 go test -tags=shmheap_portable $units ./tests/...; }
 
-step_crash() { go test -tags=crashpoint $units ./tests/...; }
+step_crash() { SHMHEAP_STORM=30 go test -tags=crashpoint $units ./tests/...; }
 
 # Tests are linked and not run. Without symbols, which nobody will read, that is much faster.
 step_cross() {
@@ -137,7 +142,13 @@ out_of_time() {
         echo "that was the end of the fuzzing time and no finding: go.dev/issue/75804"
 }
 
-step_blackbox() { verbose ./tests/...; }
+step_blackbox() { verbose $(go list -e ./tests/... | grep -v '/tests/crash$'); }
+
+step_kill() { verbose ./tests/crash; }
+
+step_nightly() {
+    SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" go test -count=1 -timeout=3h -v ./tests/crash
+}
 
 # verbose runs go test so that its log says of every skip why. CI keeps the whole log.
 verbose() {
@@ -185,9 +196,9 @@ run() {
 failed=
 : >"$tmp/skipped"
 for step in ${*:-$steps}; do
-    case " $steps " in
+    case " $steps $long_steps " in
     *" $step "*) run "$step" ;;
-    *) echo "no step $step; steps are: $steps" >&2; exit 2 ;;
+    *) echo "no step $step; steps are: $steps, and by name only: $long_steps" >&2; exit 2 ;;
     esac
 done
 

@@ -103,6 +103,7 @@ func pipe(t testing.TB) (r, w *os.File) {
 }
 
 func (p *Process) scan(stdout *os.File) {
+	defer stdout.Close()
 	defer close(p.lines)
 	for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
 		p.lines <- scanner.Text()
@@ -111,6 +112,7 @@ func (p *Process) scan(stdout *os.File) {
 
 func (p *Process) wait() {
 	_ = p.cmd.Wait() // what it says is in ProcessState
+	p.stdin.Close()
 	close(p.done)
 }
 

@@ -42,6 +42,13 @@ func (r Registers) Set(pid int) error {
 // PC returns the address of the next instruction.
 func (r Registers) PC() uint64 { return r.r.Rip }
 
+// Syscall returns the number and the first argument of the system call that the thread is about to make,
+// if its next instruction is SyscallInstruction.
+func (r Registers) Syscall() (number, argument uint64) { return r.r.Rax, r.r.Rdi }
+
+// EnteredSyscall returns the same for a thread that has just entered a system call.
+func (r Registers) EnteredSyscall() (number, argument uint64) { return r.r.Orig_rax, r.r.Rdi }
+
 func (r Registers) result() uint64 { return r.r.Rax }
 
 // withCall returns the registers for a system call (man 2 syscall). Orig_rax -1 says that the thread

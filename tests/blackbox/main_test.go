@@ -2,12 +2,9 @@ package blackbox
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"testing"
 
 	"github.com/shmheap/shmheap/alloc"
@@ -103,31 +100,4 @@ func (b box) stats(t testing.TB) alloc.Stats {
 		t.Fatal(err)
 	}
 	return stats
-}
-
-// newSeed returns the seed of a random test: a new one, or that of the environment.
-func newSeed(t testing.TB) uint64 {
-	t.Helper()
-	seed := envNumber(t, "SHMHEAP_SEED", rand.Uint64())
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("replay: SHMHEAP_SEED=%d SHMHEAP_KILLS=%s go test -count=1 -run '^%s$' ./tests/blackbox",
-				seed, os.Getenv("SHMHEAP_KILLS"), t.Name())
-		}
-	})
-	return seed
-}
-
-// envNumber returns the number in an environment variable.
-func envNumber(t testing.TB, variable string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatal(fmt.Errorf("%s: %w", variable, err))
-	}
-	return n
 }

@@ -1,6 +1,6 @@
 //go:build crashpoint
 
-package blackbox
+package crash
 
 import (
 	"fmt"
@@ -12,20 +12,20 @@ import (
 	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
-// TestAllocateLinkFreeWithCrashPoints is TestAllocateLinkFreeUnderKill with workers that kill
+// TestStormWithCrashPoints is TestStorm with workers that kill
 // themselves, each at a point chosen by chance.
-func TestAllocateLinkFreeWithCrashPoints(t *testing.T) {
+func TestStormWithCrashPoints(t *testing.T) {
 	k := &armed{killer: newKiller(t), diedAt: make(map[string]int)}
 	for _, point := range append(shmtest.CrashPoints(t, "../../alloc"), shmtest.CrashPoints(t, "../../heap")...) {
 		if workerPasses(point) {
 			k.points = append(k.points, point)
 		}
 	}
-	for place := range workerCount {
+	for place := range stormWorkers {
 		k.arm(place)
 	}
 	for n := range k.kills {
-		k.letDie(k.random.IntN(workerCount))
+		k.letDie(k.random.IntN(stormWorkers))
 		k.checkAtTimes(n)
 	}
 	leaked := k.finish()
@@ -52,7 +52,7 @@ func workerPasses(point string) bool {
 type armed struct {
 	*killer
 	points []string
-	at     [workerCount]string // the point of the worker in each place
+	at     [stormWorkers]string // the point of the worker in each place
 	diedAt map[string]int
 }
 

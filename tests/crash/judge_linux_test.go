@@ -1,0 +1,129 @@
+//go:build (amd64 || arm64) && !crashpoint && !shmheap_portable
+
+package crash
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+// settle recovers a scene in which a process has died and accounts for every block:
+//
+//	in use == reachable + leaked        leaked is 0, or 1 where the operation may leak
+//	granules == those of slabs, large blocks and tables + free ones
+//
+// Then it takes everything that can be had of the operation's size, so that a block that is there twice
+// shows, and gives it back.
+func (p *party) settle(mayLeak bool) (leaked uint64, err error) {
+	if _, err := p.alloc.Recover(); err != nil {
+		return 0, fmt.Errorf("recover: %w", err)
+	}
+	if err := p.clean(); err != nil {
+		return 0, err
+	}
+	reachable, err := p.blocks()
+	if err == nil {
+		err = apart(reachable)
+	}
+	if err != nil {
+		return 0, err
+	}
+	stats, err := p.alloc.Stats()
+	if err != nil {
+		return 0, err
+	}
+	if leaked = stats.Live - uint64(len(reachable)); leaked > 1 || leaked == 1 && !mayLeak {
+		return 0, fmt.Errorf("%d blocks are in use, %d reachable: %+v", stats.Live, len(reachable), stats)
+	}
+	if err := p.balanced(&stats); err != nil {
+		return 0, err
+	}
+	if err := p.exhaust(reachable); err != nil {
+		return 0, err
+	}
+	return leaked, p.clean()
+}
+
+// clean wants a check to find nothing, of the dead neither.
+func (p *party) clean() error {
+	r := p.alloc.Check()
+	notes := slices.DeleteFunc(r.Notes, func(n string) bool { return strings.Contains(n, "a stale hint") })
+	if len(r.Problems)+len(notes) > 0 {
+		return fmt.Errorf("check: problems %q, notes %q", r.Problems, notes)
+	}
+	return nil
+}
+
+// balanced wants each granule to be something.
+func (p *party) balanced(s *alloc.Stats) error {
+	g := p.heap.Geometry()
+	granules := s.FreeGranules + s.LargeBytes>>layout.GranuleShift
+	for _, c := range s.Classes {
+		granules += c.Slabs * uint64(layout.Classes[layout.ClassOf(c.Size)].Granules)
+	}
+	if want := g.Granules() - g.FirstGranule(); granules != want || s.Claimed != 0 {
+		return fmt.Errorf("%d granules are accounted for, the heap has %d: %+v", granules, want, *s)
+	}
+	return nil
+}
+
+// dissolve frees all that is reachable, closes the caches, and wants everything to be free: what is left is
+// the ledger, and the block that leaked, each with its slab or granules.
+func (p *party) dissolve(leaked uint64) error {
+	for i := range p.ledger.slots {
+		if err := p.drop(p.cache, i); err != nil {
+			return fmt.Errorf("empty slot %d: %w", i, err)
+		}
+	}
+	if err := p.sweep(); err != nil {
+		return err
+	}
+	for _, c := range []*alloc.Cache{p.cache, p.other} {
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	s, err := p.alloc.Stats()
+	if err != nil {
+		return err
+	}
+	if s.Live != 1+leaked || s.Slabs+s.Large != 1+leaked {
+		return fmt.Errorf("everything was freed, %d leaked, and there is %+v", leaked, s)
+	}
+	if err := p.balanced(&s); err != nil {
+		return err
+	}
+	return p.clean()
+}
+
+// sweep adopts the slabs that nobody owns, by allocating all that is free in them.
+func (p *party) sweep() error {
+	s, err := p.alloc.Stats()
+	if err != nil {
+		return err
+	}
+	for _, class := range s.Classes {
+		var all []taken
+		for range class.Free {
+			b, err := p.cache.Alloc(class.Size)
+			if err != nil {
+				return err
+			}
+			all = append(all, taken{block: b})
+		}
+		for _, x := range all {
+			if err := p.cache.Free(x.block); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// peerByte is the byte of a heap's file that a peer keeps locked (doc/format.md).
+func peerByte(id heap.PeerID) int64 { return 1<<62 + int64(id.Slot()) }

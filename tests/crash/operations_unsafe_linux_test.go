@@ -1,0 +1,238 @@
+//go:build (amd64 || arm64) && !crashpoint && !shmheap_portable
+
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+)
+
+// operation is what a process is killed in. To add one is to add a line to the table: how the scene is
+// made, and what is done.
+type operation struct {
+	name string
+	size uint64 // of the blocks that it is about
+
+	heapSize uint64 // 0 for the smallest
+	prepare  step   // by the host, a peer that lives
+	has      has    // what the process has when it begins
+	ready    step   // by the process itself
+	victim   step   // by a process that dies then
+	operate  step
+
+	// What is different afterwards: blocks in use, spans in use, caches in use.
+	live, spans, caches int
+	mayLeak             bool // one block, when killed in the middle
+
+	long bool // too many instructions for every day
+	skim bool // begins with many instructions before it touches the heap
+}
+
+// has is what a process has opened.
+type has int
+
+const (
+	hasCaches has = iota // everything
+	hasAllocator
+	hasHeap
+	hasNothing
+)
+
+// Operations of the table: with the process's cache and the slot of the subject.
+
+func allocates(p *party) (err error) {
+	p.ledger.slots[subject].block, err = p.cache.Alloc(p.size)
+	return err
+}
+
+func allocatesZeroed(p *party) (err error) {
+	p.ledger.slots[subject].block, err = p.cache.AllocZeroed(p.size)
+	return err
+}
+
+func allocatesHeapWide(p *party) (err error) {
+	p.ledger.slots[subject].block, err = p.alloc.Alloc(p.size)
+	return err
+}
+
+func allocatesInto(p *party) error { return p.cache.AllocInto(&p.ledger.slots[subject].block, p.size) }
+
+// frees returns the free of a slot: the pointer is taken away first.
+func frees(slot int) step {
+	return func(p *party) error { return p.cache.Free(p.takeAway(slot)) }
+}
+
+func freesHeapWide(slot int) step {
+	return func(p *party) error { return p.alloc.Free(p.takeAway(slot)) }
+}
+
+func freesFrom(slot int) step {
+	return func(p *party) error { return p.drop(p.cache, slot) }
+}
+
+func (p *party) takeAway(slot int) unsafe.Pointer {
+	s := &p.ledger.slots[slot]
+	b := s.block
+	s.block, s.stamp = nil, 0
+	return b
+}
+
+func makesCache(p *party) (err error) {
+	_, err = p.alloc.NewCache()
+	return err
+}
+
+func closesCache(p *party) error { return p.cache.Close() }
+
+func trims(p *party) error {
+	n, err := p.alloc.Trim()
+	if err == nil && n == 0 {
+		err = errors.New("nothing was trimmed")
+	}
+	return err
+}
+
+func recovers(p *party) error {
+	r, err := p.alloc.Recover()
+	if err == nil && r.Caches == 0 {
+		err = errors.New("nothing was recovered")
+	}
+	return err
+}
+
+func attaches(p *party) (err error) {
+	p.heap, err = heap.Open(p.path, nil)
+	return err
+}
+
+func detaches(p *party) error { return p.heap.Close() }
+
+func opensAllocator(p *party) (err error) {
+	p.alloc, err = alloc.Open(p.heap)
+	return err
+}
+
+func closesAllocator(p *party) error { return p.alloc.Close() }
+
+func storesRoot(p *party) error { return alloc.StoreRoot(p.alloc, "another", p.ledger) }
+
+func deletesRoot(p *party) error { return p.heap.DeleteRoot("another") }
+
+// holds leaves a bit of everything behind: full, half full and empty slabs, some of several granules.
+func holds(first int) step {
+	return func(p *party) error {
+		for i, size := range []uint64{16, 64, 1024, 1024, 32768, 100_000} {
+			if err := p.putSize(p.cache, first+i, size); err != nil {
+				return err
+			}
+		}
+		return errors.Join(p.drop(p.other, first), p.drop(p.cache, first+1))
+	}
+}
+
+// fullSlab is how many blocks of 1024 bytes a slab has.
+const fullSlab = 64
+
+// operations is the table.
+var operations = []operation{
+	{name: "Alloc", size: 64, ready: puts(mine, 1), operate: allocates, live: 1, mayLeak: true},
+	{name: "Alloc, next word", size: 512, ready: puts(mine, 64), operate: allocates, live: 1, mayLeak: true},
+	{name: "Alloc, collects", size: 1024, ready: steps(puts(mine, fullSlab), dropsOther(mine, 8)), operate: allocates, live: 1, mayLeak: true},
+	{name: "Alloc, another slab", size: 1024, ready: steps(puts(mine, 2*fullSlab), drops(mine, 8)), operate: allocates, live: 1, mayLeak: true},
+	{name: "Alloc, drops an empty slab", size: 1024, ready: steps(puts(mine, 3*fullSlab), drops(mine, 2*fullSlab)), operate: allocates, live: 1, spans: -1, mayLeak: true},
+	{name: "Alloc, adopts", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: allocates, live: 1, mayLeak: true},
+	{name: "Alloc, new slab", size: 1024, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, new slab of 240", size: 240, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, new slab of 16", size: 16, operate: allocates, live: 1, spans: 1, mayLeak: true, long: true},
+	{name: "Alloc, new slab of 32768", size: 32768, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, next chunk", size: 1024, heapSize: 48 << 20, prepare: fillChunk, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, large", size: 100_000, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, 1 MiB", size: 1 << 20, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, no space", size: 1024, prepare: fillUp, operate: fails(alloc.ErrNoSpace, allocates), long: true},
+	{name: "Alloc, room of the dead", size: 1024, prepare: fillUpBut(1), victim: steps(puts(mine, 3), drops(mine, 3)), operate: allocates, live: 1, caches: -2, mayLeak: true, long: true},
+	{name: "AllocZeroed", size: 256, operate: allocatesZeroed, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc, heap-wide", size: 64, operate: allocatesHeapWide, live: 1, spans: 1, caches: 1, mayLeak: true},
+
+	{name: "AllocInto", size: 64, ready: puts(mine, 1), operate: allocatesInto, live: 1},
+	{name: "AllocInto, next word", size: 512, ready: puts(mine, 64), operate: allocatesInto, live: 1},
+	{name: "AllocInto, collects", size: 1024, ready: steps(puts(mine, fullSlab), dropsOther(mine, 8)), operate: allocatesInto, live: 1},
+	{name: "AllocInto, adopts", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: allocatesInto, live: 1},
+	{name: "AllocInto, new slab", size: 1024, operate: allocatesInto, live: 1, spans: 1},
+	{name: "AllocInto, large", size: 100_000, operate: allocatesInto, live: 1, spans: 1},
+	{name: "AllocInto, occupied", size: 64, ready: puts(subject, 1), operate: fails(alloc.ErrOccupied, allocatesInto)},
+
+	{name: "Free", size: 64, ready: puts(mine, 2), operate: frees(mine), live: -1, mayLeak: true},
+	{name: "Free, second granule", size: 32768, ready: puts(mine, 8), operate: frees(mine + 7), live: -1, mayLeak: true},
+	{name: "Free, other's", size: 1024, prepare: puts(hosts, 2), operate: frees(hosts), live: -1, mayLeak: true},
+	{name: "Free, nobody's", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: frees(hosts), live: -1, mayLeak: true},
+	{name: "Free, large", size: 100_000, prepare: puts(hosts, 1), operate: frees(hosts), live: -1, spans: -1, mayLeak: true},
+	{name: "Free, 1 MiB", size: 1 << 20, prepare: puts(hosts, 1), operate: frees(hosts), live: -1, spans: -1, mayLeak: true},
+	{name: "Free, twice", size: 64, ready: puts(mine, 2), operate: fails(alloc.ErrDoubleFree, freesTwice), live: -1, mayLeak: true},
+	{name: "Free, heap-wide", size: 1024, prepare: puts(hosts, 2), operate: freesHeapWide(hosts), live: -1, caches: 1, mayLeak: true},
+
+	{name: "FreeFrom", size: 64, ready: puts(mine, 2), operate: freesFrom(mine), live: -1},
+	{name: "FreeFrom, second granule", size: 32768, ready: puts(mine, 8), operate: freesFrom(mine + 7), live: -1},
+	{name: "FreeFrom, other's", size: 1024, prepare: puts(hosts, 2), operate: freesFrom(hosts), live: -1, mayLeak: true},
+	{name: "FreeFrom, nobody's", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: freesFrom(hosts), live: -1},
+	{name: "FreeFrom, large", size: 100_000, prepare: puts(hosts, 1), operate: freesFrom(hosts), live: -1, spans: -1},
+	{name: "FreeFrom, 1 MiB", size: 1 << 20, prepare: puts(hosts, 1), operate: freesFrom(hosts), live: -1, spans: -1},
+
+	{name: "NewCache", size: 1024, operate: makesCache, caches: 1},
+	{name: "Cache.Close", size: 1024, ready: steps(puts(mine, fullSlab+3), drops(mine, fullSlab), holds(mine+100)), operate: closesCache, caches: -1, spans: -3},
+	{name: "Trim", size: 1024, prepare: steps(sized(100_000, puts(hosts, 4)), sized(100_000, drops(hosts, 4))), operate: trims},
+	{name: "Allocator.Close", size: 1024, ready: holds(mine), operate: closesAllocator, caches: -2, spans: -2},
+
+	{name: "heap.Open", size: 1024, has: hasNothing, operate: attaches, skim: true},
+	{name: "alloc.Open", size: 1024, has: hasHeap, operate: opensAllocator},
+	{name: "alloc.Open, recovers", size: 1024, has: hasHeap, victim: holds(mine), operate: opensAllocator, caches: -2},
+	{name: "Heap.Close", size: 1024, ready: holds(mine), operate: detaches, caches: -2, spans: -2},
+	{name: "Recover", size: 1024, victim: steps(holds(mine), puts(mine+20, fullSlab+3)), operate: recovers, caches: -2},
+
+	{name: "StoreRoot, new", size: 64, operate: storesRoot},
+	{name: "StoreRoot, old", size: 64, ready: storesRoot, operate: storesRoot},
+	{name: "DeleteRoot", size: 64, ready: storesRoot, operate: deletesRoot},
+}
+
+func freesTwice(p *party) error {
+	b := p.takeAway(mine)
+	if err := p.cache.Free(b); err != nil {
+		return err
+	}
+	return p.cache.Free(b)
+}
+
+// fillChunk takes the granules whose tables are committed first, so that the next need new ones.
+func fillChunk(p *party) error {
+	stats, err := p.alloc.Stats()
+	if err != nil {
+		return err
+	}
+	g := p.heap.Geometry()
+	used := g.Granules() - g.FirstGranule() - stats.FreeGranules
+	return p.putSize(p.cache, hosts, (512-g.FirstGranule()-used)<<16)
+}
+
+// fillUpBut fills the heap up but for n granules.
+func fillUpBut(n uint64) step {
+	return func(p *party) error {
+		const spare = slotCount - 1
+		if err := p.putSize(p.cache, spare, n<<16); err != nil {
+			return err
+		}
+		return errors.Join(fillUp(p), p.drop(p.cache, spare))
+	}
+}
+
+// operationNamed finds an operation in the table.
+func operationNamed(name string) (*operation, error) {
+	for i := range operations {
+		if operations[i].name == name {
+			return &operations[i], nil
+		}
+	}
+	return nil, fmt.Errorf("no operation %q", name)
+}

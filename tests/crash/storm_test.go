@@ -36,16 +36,13 @@ func TestStorm(t *testing.T) {
 	k.report(machine)
 }
 
-// report prints what the operations took. A stall of a second is no matter of scheduling.
+// report prints what the operations took. It asserts nothing: whoever is stuck is noticed by await.
 func (k *killer) report(machine *times) {
 	k.t.Helper()
 	for kind := range k.table.times {
 		d := &k.table.times[kind]
 		k.t.Logf("note: %-12s by the clock %v", kindNames[kind], &d.clock)
 		k.t.Logf("note: %-12s running      %v", "", &d.own)
-		if worst := time.Duration(d.own.worst.Load()); worst > time.Second {
-			k.t.Errorf("%s: a worker that had a processor needed %v", kindNames[kind], worst)
-		}
 	}
 	k.t.Logf("note: %-12s by the clock %v", "control", &machine.clock)
 	k.t.Logf("note: %-12s running      %v", "", &machine.own)

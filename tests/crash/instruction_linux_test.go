@@ -5,7 +5,6 @@ package crash
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,16 +20,6 @@ import (
 func init() {
 	programs["actor"] = runActor
 	programs["victim"] = runVictim
-}
-
-// newParty returns the party of a process, with all that its operation wants opened.
-func newParty(path, name string) (*party, *operation, error) {
-	op, err := operationNamed(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	p := &party{path: path, size: op.size, random: rand.New(rand.NewPCG(uint64(os.Getpid()), 1))}
-	return p, op, nil
 }
 
 func (p *party) openFor(has has) error {
@@ -51,10 +40,12 @@ func (p *party) openFor(has has) error {
 // runActor makes one operation on a thread of its own, between two marks.
 func runActor() error {
 	runtime.LockOSThread()
-	p, op, err := newParty(os.Args[1], os.Args[2])
-	if err == nil {
-		err = p.openFor(op.has)
+	op, err := operationNamed(os.Args[2])
+	if err != nil {
+		return err
 	}
+	p := newParty(os.Args[1], op, uint64(os.Getpid()))
+	err = p.openFor(op.has)
 	if err == nil && op.ready != nil {
 		err = op.ready(p)
 	}
@@ -73,11 +64,12 @@ func runActor() error {
 
 // runVictim leaves something behind.
 func runVictim() error {
-	p, op, err := newParty(os.Args[1], os.Args[2])
-	if err == nil {
-		err = p.openFor(hasCaches)
+	op, err := operationNamed(os.Args[2])
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	p := newParty(os.Args[1], op, uint64(os.Getpid()))
+	if err = p.openFor(hasCaches); err == nil {
 		err = op.victim(p)
 	}
 	if err == nil {
@@ -112,7 +104,7 @@ func newScene(t testing.TB, dir string, op *operation) *scene {
 func newHost(t testing.TB, path string, op *operation) *party {
 	t.Helper()
 	os.Remove(path)
-	p := &party{path: path, size: op.size, random: rand.New(rand.NewPCG(1, 1))}
+	p := newParty(path, op, 1)
 	size := max(op.heapSize, 4<<20)
 	var err error
 	p.heap, err = heap.Create("scene", &heap.Options{Path: path, Size: size, MaxPeers: 8, MaxRoots: 8, MaxCaches: 24})
@@ -219,7 +211,7 @@ func (im *image) judge(t testing.TB, dir string, op *operation, at *places) (lea
 	f := im.restore(t, path)
 	defer f.Close()
 	alive(t, f, at.host)
-	p := &party{path: path, size: op.size, random: rand.New(rand.NewPCG(2, 2))}
+	p := newParty(path, op, 2)
 	err := p.open()
 	if err == nil {
 		err = p.openCaches()

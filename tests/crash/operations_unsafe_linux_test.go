@@ -74,6 +74,21 @@ func freesFrom(slot int) step {
 	return func(p *party) error { return p.drop(p.cache, slot) }
 }
 
+// keepsPrivate allocates a block that dies with the process: nothing in the heap leads to it.
+func keepsPrivate(p *party) (err error) {
+	*p.kept, err = p.cache.AllocPrivate(p.size)
+	return err
+}
+
+// publishes makes it live on, and reachable.
+func publishes(p *party) error {
+	err := p.cache.Publish(*p.kept)
+	p.ledger.slots[subject].block = *p.kept
+	return err
+}
+
+func freesKept(p *party) error { return p.cache.Free(*p.kept) }
+
 func (p *party) takeAway(slot int) unsafe.Pointer {
 	s := &p.ledger.slots[slot]
 	b := s.block
@@ -180,6 +195,17 @@ var operations = []operation{
 	{name: "FreeFrom, nobody's", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: freesFrom(hosts), live: -1},
 	{name: "FreeFrom, large", size: 100_000, prepare: puts(hosts, 1), operate: freesFrom(hosts), live: -1, spans: -1},
 	{name: "FreeFrom, 1 MiB", size: 1 << 20, prepare: puts(hosts, 1), operate: freesFrom(hosts), live: -1, spans: -1},
+
+	{name: "AllocPrivate", size: 64, ready: keepsPrivate, operate: keepsPrivate, live: 1},
+	{name: "AllocPrivate, new slab", size: 1024, operate: keepsPrivate, live: 1, spans: 1},
+	{name: "AllocPrivate, large", size: 100_000, operate: keepsPrivate, live: 1, spans: 1},
+	{name: "Publish", size: 64, ready: keepsPrivate, operate: publishes, mayLeak: true},
+	{name: "Publish, large", size: 100_000, ready: keepsPrivate, operate: publishes, mayLeak: true},
+	{name: "Free, private", size: 64, ready: steps(keepsPrivate, keepsPrivate), operate: freesKept, live: -1},
+	{name: "Free, published", size: 64, ready: steps(keepsPrivate, publishes), operate: frees(subject), live: -1, mayLeak: true},
+	{name: "Free, large and private", size: 100_000, ready: keepsPrivate, operate: freesKept, live: -1, spans: -1},
+	{name: "Cache.Close, private", size: 1024, ready: steps(keepsPrivate, publishes, keepsPrivate, sized(100_000, keepsPrivate)), operate: closesCache, live: -2, spans: -1, caches: -1},
+	{name: "Recover, private", size: 1024, victim: steps(keepsPrivate, publishes, keepsPrivate, sized(100_000, keepsPrivate)), operate: recovers, live: -2, spans: -1, caches: -2},
 
 	{name: "NewCache", size: 1024, operate: makesCache, caches: 1},
 	{name: "Cache.Close", size: 1024, ready: steps(puts(mine, fullSlab+3), drops(mine, fullSlab), holds(mine+100)), operate: closesCache, caches: -1, spans: -3},

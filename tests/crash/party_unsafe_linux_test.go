@@ -45,7 +45,12 @@ type party struct {
 	cache  *alloc.Cache
 	other  *alloc.Cache // a second one, for what happens between caches
 	ledger *ledger
+	kept   *unsafe.Pointer // a block that the ledger does not lead to
 	random *rand.Rand
+}
+
+func newParty(path string, op *operation, seed uint64) *party {
+	return &party{path: path, size: op.size, kept: new(unsafe.Pointer), random: rand.New(rand.NewPCG(seed, 1))}
 }
 
 // open attaches to a scene.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,7 +120,7 @@ func (a *actor) begin() {
 func (a *actor) toMark() {
 	a.t.Helper()
 	for {
-		if stop := a.await(); stop.Kind == sys.StopSyscall {
+		if stop := a.await(syscall.SYS_FUTEX); stop.Kind == sys.StopSyscall {
 			r := a.registers()
 			if number, which := r.EnteredSyscall(); number == markNumber && which == markBegin {
 				break
@@ -128,7 +129,7 @@ func (a *actor) toMark() {
 		a.must("go on", sys.ToSyscall(a.thread))
 	}
 	a.must("leave the mark", sys.ToSyscall(a.thread))
-	a.await()
+	a.await(markNumber)
 	r := a.registers()
 	a.marker = r.PC() - uint64(len(sys.SyscallInstruction))
 	a.calls[a.marker] = true
@@ -159,12 +160,23 @@ func (a *actor) wait(tid int) sys.Stop {
 	return stop
 }
 
-// patience with a thread in a system call before it gets help.
-const callPatience = 2 * time.Millisecond
+// waitsForOthers are the system calls in which a thread may wait for others.
+var waitsForOthers = []uint64{syscall.SYS_FUTEX, syscall.SYS_NANOSLEEP, syscall.SYS_EPOLL_PWAIT}
 
-// await waits for the thread, which may be waiting for one of the others: then those run from now on.
-func (a *actor) await() sys.Stop {
+// How long a thread is left in such a system call, and in any other, before it gets help.
+const (
+	waitPatience = 2 * time.Millisecond
+	callPatience = time.Second
+)
+
+// await waits for the thread to leave a system call. It may be waiting for one of the others: then those
+// run from now on, and with them what Go has them do, which makes the way longer.
+func (a *actor) await(call uint64) sys.Stop {
 	a.t.Helper()
+	patience := callPatience
+	if slices.Contains(waitsForOthers, call) {
+		patience = waitPatience
+	}
 	for begin, pause := time.Now(), time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		stop, ok, err := sys.WaitThread(a.thread, false)
 		a.must("wait", err)
@@ -174,7 +186,7 @@ func (a *actor) await() sys.Stop {
 		if ok {
 			return stop
 		}
-		if !a.thawed && time.Since(begin) > callPatience {
+		if !a.thawed && time.Since(begin) > patience {
 			a.thaw()
 		}
 		if time.Since(begin) > shmtest.Patience {
@@ -204,13 +216,14 @@ func (a *actor) step() bool {
 		isCall = bytes.Equal(code, sys.SyscallInstruction)
 		a.calls[pc] = isCall
 	}
-	if number, which := r.Syscall(); pc == a.marker && number == markNumber && which == markEnd {
+	number, which := r.Syscall()
+	if pc == a.marker && number == markNumber && which == markEnd {
 		return false
 	}
 	a.must("step", sys.Step(a.thread))
 	var stop sys.Stop
 	if isCall {
-		stop = a.await()
+		stop = a.await(number)
 	} else {
 		stop = a.wait(a.thread)
 	}
@@ -226,7 +239,7 @@ func (a *actor) skip(n int) {
 	a.t.Helper()
 	for range n {
 		a.must("go on", sys.ToSyscall(a.thread))
-		a.await()
+		a.await(syscall.SYS_FUTEX)
 	}
 }
 

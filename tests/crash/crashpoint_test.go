@@ -15,7 +15,7 @@ import (
 // TestStormWithCrashPoints is TestStorm with workers that kill
 // themselves, each at a point chosen by chance.
 func TestStormWithCrashPoints(t *testing.T) {
-	k := &armed{killer: newKiller(t), diedAt: make(map[string]int)}
+	k := &armed{killer: newStorm(t), diedAt: make(map[string]int)}
 	for _, point := range append(shmtest.CrashPoints(t, "../../alloc"), shmtest.CrashPoints(t, "../../heap")...) {
 		if workerPasses(point) {
 			k.points = append(k.points, point)

@@ -22,7 +22,7 @@ const (
 // accounted for. It reports how long the workers' operations took: what is killed must not keep the others
 // waiting.
 func TestStorm(t *testing.T) {
-	k := newKiller(t)
+	k := newStorm(t)
 	controlled := make(chan *times)
 	go control(&k.table.stop, controlled)
 	k.start()
@@ -59,12 +59,20 @@ type killer struct {
 	table       *table
 	random      *rand.Rand
 	environment []string // what is added for the next worker
-	workers     [stormWorkers]*shmtest.Process
+	workers     []*shmtest.Process
 }
 
-func newKiller(t *testing.T) *killer {
+func newStorm(t *testing.T) *killer {
 	t.Helper()
-	k := &killer{t: t, begin: time.Now(), kills: envNumber(t, "SHMHEAP_STORM", 100), seed: newSeed(t), box: newBox(t, stormSize)}
+	k := newKiller(t, stormWorkers, stormSlots, stormSize)
+	k.kills = envNumber(t, "SHMHEAP_STORM", 100)
+	return k
+}
+
+// newKiller makes the heap for a number of workers, and slots half of which are to be full.
+func newKiller(t *testing.T, workers int, slots, size uint64) *killer {
+	t.Helper()
+	k := &killer{t: t, begin: time.Now(), seed: newSeed(t), box: newBox(t, size), workers: make([]*shmtest.Process, workers)}
 	k.random = rand.New(rand.NewPCG(k.seed, 1<<32))
 	var err error
 	if k.table, err = alloc.New[table](k.alloc); err == nil {
@@ -73,14 +81,14 @@ func newKiller(t *testing.T) *killer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.table.slotsUse.Store(stormSlots)
+	k.table.slotsUse.Store(slots)
 	k.table.level.Store(50)
 	return k
 }
 
 func (k *killer) start() {
 	k.t.Helper()
-	for place := range stormWorkers {
+	for place := range k.workers {
 		k.replace(place)
 	}
 }

@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"queue":               with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"internal/shmtest":    belowPublic,
+	"internal/guest":      nil,
 	"internal/demo":       {"heap", "alloc"},
 	"internal/bench":      belowPublic,
 	"cmd":                 with(belowPublic, "internal/bench", "internal/demo", "internal/launch", "internal/stamp"),
@@ -42,7 +43,7 @@ var mayImport = map[string][]string{
 }
 
 // forTests are packages that any test file may import and no other file.
-var forTests = []string{"internal/shmtest"}
+var forTests = []string{"internal/shmtest", "internal/guest"}
 
 // with returns a new list of all names.
 func with(names []string, more ...string) []string { return slices.Concat(names, more) }
@@ -94,7 +95,7 @@ func allowed(s source, imported string) bool {
 }
 
 // onTop are packages that no user of the module imports.
-var onTop = []string{"cmd", "tests", "internal/demo", "internal/shmtest"}
+var onTop = []string{"cmd", "tests", "internal/demo", "internal/shmtest", "internal/guest"}
 
 // dependencies keeps the packages that users import free of modules of others, which only serve the
 // command, the demonstration and the tests. The exception is golang.org/x/sys, which internal/sys

@@ -1,0 +1,110 @@
+package guest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Result is what a guest did.
+type Result struct {
+	Steps    []StepResult
+	complete bool
+	console  []string
+}
+
+// StepResult is how a step ended.
+type StepResult struct {
+	Name     string
+	Status   int // as a shell shows it; -1 when the guest ended before it did
+	Late     bool
+	Duration time.Duration
+	Output   string // with what the kernel said meanwhile
+}
+
+// Step returns how the step of that name ended.
+func (r *Result) Step(name string) (StepResult, bool) {
+	for _, s := range r.Steps {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return StepResult{}, false
+}
+
+// trouble is what the kernel prints when something in it is wrong.
+var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|Call [Tt]race|KASAN|KCSAN|Kernel panic|possible circular`)
+
+// Trouble returns the lines in which the kernel complains of itself.
+func (r *Result) Trouble() (lines []string) {
+	for _, line := range r.console {
+		if trouble.MatchString(line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// tail returns the last lines of the console.
+func (r *Result) tail() string {
+	const most = 60
+	return strings.Join(r.console[max(0, len(r.console)-most):], "\n")
+}
+
+// console takes what the guest prints.
+type console struct {
+	tell func(string)
+	rest string // of a line that is not complete
+	r    Result
+}
+
+func (c *console) Write(p []byte) (int, error) {
+	lines := strings.Split(c.rest+string(p), "\n")
+	for _, line := range lines[:len(lines)-1] {
+		c.line(strings.TrimRight(line, "\r"))
+	}
+	c.rest = lines[len(lines)-1]
+	return len(p), nil
+}
+
+func (c *console) line(line string) {
+	c.r.console = append(c.r.console, line)
+	if c.tell != nil {
+		c.tell(line)
+	}
+	text, ours := strings.CutPrefix(line, Marker)
+	last := len(c.r.Steps) - 1
+	switch {
+	case !ours && last >= 0 && c.r.Steps[last].Status < 0:
+		c.r.Steps[last].Output += line + "\n"
+	case ours:
+		c.note(text)
+	}
+}
+
+// note takes a line of the first process.
+func (c *console) note(text string) {
+	var name string
+	var status int
+	var milliseconds int64
+	last := len(c.r.Steps) - 1
+	if _, err := fmt.Sscanf(text, "step %s", &name); err == nil {
+		c.r.Steps = append(c.r.Steps, StepResult{Name: name, Status: -1})
+	} else if _, err := fmt.Sscanf(text, "end %s %d %d", &name, &status, &milliseconds); err == nil && last >= 0 {
+		c.r.Steps[last].Status, c.r.Steps[last].Duration = status, time.Duration(milliseconds)*time.Millisecond
+	} else if _, err := fmt.Sscanf(text, "late %s", &name); err == nil && last >= 0 {
+		c.r.Steps[last].Late = true
+	} else if text == "done" {
+		c.r.complete = true
+	}
+}
+
+// result returns what was seen until now.
+func (c *console) result() *Result {
+	if c.rest != "" {
+		c.line(c.rest)
+		c.rest = ""
+	}
+	return &c.r
+}

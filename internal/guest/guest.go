@@ -1,0 +1,125 @@
+package guest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+)
+
+// Guest is a machine to boot. Arch and Kernel must be given.
+type Guest struct {
+	Arch    string // amd64 or arm64
+	Kernel  string // its image, as Kernel returns it
+	Files   []File
+	Steps   []Step
+	Append  string // to the kernel's command line
+	CPU     string // a model of QEMU; "" is max: all that it can emulate
+	CPUs    int    // 0 is 2
+	Memory  int    // MiB; 0 is 1024, the initramfs included
+	Console func(line string)
+}
+
+// ErrFailed: the guest did not run all its steps. The error has the end of its console.
+var ErrFailed = errors.New("guest failed")
+
+// ErrNoEmulator: QEMU for the guest's processor is not installed.
+var ErrNoEmulator = errors.New("no emulator")
+
+// Emulator returns the path of QEMU for an architecture.
+func Emulator(arch string) (string, error) {
+	m, ok := machines[arch]
+	if !ok {
+		return "", fmt.Errorf("guest %s: %w", arch, errors.ErrUnsupported)
+	}
+	path, err := exec.LookPath(m.program)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoEmulator, err)
+	}
+	return path, nil
+}
+
+// machine is how QEMU is called for an architecture.
+type machine struct {
+	program string
+	args    []string
+	cpu     string // features of the model max
+	console string
+	append  string
+}
+
+// Both emulate, also where the host offers KVM: what is tested must be the same everywhere.
+var machines = map[string]machine{
+	"amd64": {
+		program: "qemu-system-x86_64", args: []string{"-M", "pc"}, cpu: "max", console: "ttyS0",
+		append: "tsc=reliable no_timer_check mitigations=off",
+	},
+	"arm64": {
+		program: "qemu-system-aarch64", args: []string{"-M", "virt"}, console: "ttyAMA0",
+		cpu: "max,pauth-impdef=on", // the architected algorithm takes half of the time
+	},
+}
+
+// Run boots the guest, runs its steps and returns what they did. A step that fails is no error. It
+// returns ErrFailed when the guest crashes, hangs until ctx is done, or cannot start a step; and
+// ErrNoEmulator.
+func (g *Guest) Run(ctx context.Context) (*Result, error) {
+	qemu, err := Emulator(g.Arch)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "guest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	initramfs := filepath.Join(dir, "initramfs")
+	if err := g.pack(dir, initramfs); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, qemu, g.arguments(initramfs)...)
+	console := &console{tell: g.Console}
+	var complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = console, &complaints
+	err = cmd.Run()
+	r := console.result()
+	if err == nil && r.complete {
+		return r, nil
+	}
+	return r, fmt.Errorf("%w: %s/%s: %w%s\n%s", ErrFailed, g.Arch, filepath.Base(g.Kernel),
+		cmp.Or(context.Cause(ctx), err, errors.New("it ended before its last step")), complaints.String(), r.tail())
+}
+
+// pack writes the initramfs.
+func (g *Guest) pack(dir, initramfs string) error {
+	first := filepath.Join(dir, "init")
+	if err := Build(g.Arch, "build", "-o", first, "github.com/shmheap/shmheap/internal/guest/init"); err != nil {
+		return err
+	}
+	plan, err := json.Marshal(Plan{g.Steps})
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(initramfs)
+	if err != nil {
+		return err
+	}
+	files := append([]File{{Path: "/init", Host: first}, {Path: PlanPath, Data: plan}}, g.Files...)
+	return errors.Join(writeInitramfs(f, files), f.Close())
+}
+
+func (g *Guest) arguments(initramfs string) []string {
+	m := machines[g.Arch]
+	line := "console=" + m.console + " panic=-1 quiet random.trust_cpu=on " + m.append + " " + g.Append
+	return append(m.args,
+		"-accel", "tcg,thread=multi", "-cpu", cmp.Or(g.CPU, m.cpu),
+		"-smp", strconv.Itoa(cmp.Or(g.CPUs, 2)), "-m", strconv.Itoa(cmp.Or(g.Memory, 1024)),
+		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
+		"-kernel", g.Kernel, "-initrd", initramfs, "-append", line)
+}

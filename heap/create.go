@@ -173,7 +173,7 @@ func (h *Heap) reserveNew(name string, o *Options) (err error) {
 		}
 		h.reservation, err = claim(o.Base, h.geometry.Size)
 	} else {
-		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{Key: BaseKey(name), Forbid: o.Forbid})
+		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{Key: BaseKey(name), Forbid: o.Forbid, Above: o.Above})
 	}
 	if err != nil {
 		return err

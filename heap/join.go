@@ -23,6 +23,8 @@ type JoinOptions struct {
 	// Size and Base, and what follows, mean what they mean in Options. All members must give the same.
 	// With a Base there is one proposal.
 	Size, Base uint64
+	// Above means what it means in Options, and all members must give the same.
+	Above bool
 	// Dir is where the members meet.
 	Dir string
 	// MaxPeers, MaxRoots and MaxCaches are the lengths of the tables.
@@ -88,7 +90,7 @@ func Join(ctx context.Context, name string, opts *JoinOptions) (*Heap, error) {
 
 func join(ctx context.Context, name string, opts *JoinOptions) (*Heap, error) {
 	o := (&Options{
-		Size: opts.Size, Base: opts.Base, Dir: opts.Dir,
+		Size: opts.Size, Base: opts.Base, Above: opts.Above, Dir: opts.Dir,
 		MaxPeers: opts.MaxPeers, MaxRoots: opts.MaxRoots, MaxCaches: opts.MaxCaches,
 	}).orDefault()
 	switch {
@@ -174,6 +176,11 @@ func newJoining(name string, members int, o Options) (*joining, error) {
 
 // prepare says what this process wants, and enters it into the set.
 func (j *joining) prepare(members int, o *Options) error {
+	if o.Above && o.Base == 0 {
+		if _, err := probe.Above(); err != nil {
+			return err
+		}
+	}
 	st, err := sys.Stat(j.dir)
 	if err != nil {
 		return err
@@ -184,7 +191,7 @@ func (j *joining) prepare(members int, o *Options) error {
 	}
 	j.wish = wish{
 		System: runtime.GOOS + "/" + runtime.GOARCH, Page: os.Getpagesize(), Members: members,
-		Size: g.Size, Base: o.Base, MaxPeers: o.MaxPeers, MaxRoots: o.MaxRoots, MaxCaches: o.MaxCaches,
+		Size: g.Size, Base: o.Base, Above: o.Above, MaxPeers: o.MaxPeers, MaxRoots: o.MaxRoots, MaxCaches: o.MaxCaches,
 	}
 	j.story = JoinError{Name: j.name, Wanted: members, Present: 1, Members: []Member{j.self}}
 	joins.Lock()

@@ -156,7 +156,7 @@ func (c *coordinator) candidate() (base uint64, ok bool) {
 	if c.wish.Base != 0 {
 		return c.wish.Base, c.round == 0 || !c.refusal
 	}
-	for base := range probe.Candidates(c.wish.Size, &probe.Options{Key: BaseKey(c.name), Avoid: avoid}) {
+	for base := range probe.Candidates(c.wish.Size, &probe.Options{Key: BaseKey(c.name), Avoid: avoid, Above: c.wish.Above}) {
 		return base, true
 	}
 	return 0, false

@@ -53,7 +53,7 @@ func say(conn *net.UnixConn, m *message) error {
 
 // hello describes this process as it is now.
 func (j *joining) hello() *hello {
-	gaps, err := probe.Gaps(j.wish.Size)
+	gaps, err := probe.Gaps(j.wish.Size, &probe.Options{Above: j.wish.Above})
 	bits, bitsErr := sys.AddressBits()
 	if bitsErr != nil {
 		bits = 0

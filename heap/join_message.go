@@ -68,6 +68,7 @@ type wish struct {
 	Members   int    `json:"members"`
 	Size      uint64 `json:"size"` // of the region, in bytes, in whole granules
 	Base      uint64 `json:"base"` // 0: any
+	Above     bool   `json:"above"`
 	MaxPeers  uint32 `json:"max_peers"`
 	MaxRoots  uint32 `json:"max_roots"`
 	MaxCaches uint32 `json:"max_caches"`

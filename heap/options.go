@@ -16,6 +16,9 @@ type Options struct {
 	Size uint64
 	// Base is the address of the region. 0 lets package probe choose one.
 	Base uint64
+	// Above lets package probe choose one above the addresses that the kernel gives out unasked, where
+	// nobody else is, on machines that have such: see probe.Above for what cannot live with that.
+	Above bool
 	// Forbid are processes and programs that are to join later: no base is chosen, and none accepted,
 	// at which they have, or may have, something else.
 	Forbid []probe.Occupant

@@ -7,7 +7,8 @@ import (
 
 // Candidates returns the bases that Find would try for size bytes, a positive multiple of Guard, in its
 // order, without looking at this process: only what opts names is left out. It is for processes that
-// agree on a base; each of them makes its own Reserve.
+// agree on a base; each of them makes its own Reserve. There are none where opts.Above asks for addresses
+// that this machine lacks.
 func Candidates(size uint64, opts *Options) iter.Seq[uint64] {
 	if opts == nil {
 		opts = &Options{}
@@ -17,7 +18,8 @@ func Candidates(size uint64, opts *Options) iter.Seq[uint64] {
 		if size == 0 || size%Guard != 0 {
 			return
 		}
-		for _, w := range Windows() {
+		windows, _ := opts.windows()
+		for _, w := range windows {
 			for base := range w.bases(size, opts.Key) {
 				if !avoid.overlaps(Range{base - Guard, base + size + Guard}) && !yield(base) {
 					return
@@ -27,19 +29,26 @@ func Candidates(size uint64, opts *Options) iter.Seq[uint64] {
 	}
 }
 
-// Gaps returns where in the windows of this system this process has room for size bytes with their
-// guards, ascending. It is what Self showed a moment ago, and its errors are those of Self; the proof
-// is Reserve.
-func Gaps(size uint64) ([]Range, error) {
+// Gaps returns where in the windows that opts selects this process has room for size bytes with their
+// guards, ascending; what opts names to be left alone is left out. It is what Self showed a moment ago, and
+// its errors are those of Self, and ErrNarrow; the proof is Reserve.
+func Gaps(size uint64, opts *Options) ([]Range, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	windows, err := opts.windows()
+	if err != nil {
+		return nil, err
+	}
 	mappings, err := Self()
 	if err != nil {
 		return nil, err
 	}
-	taken := make([]Range, len(mappings))
-	for i, m := range mappings {
-		taken[i] = m.Range
+	taken := slices.Concat(opts.Avoid, forbidden(opts.Forbid))
+	for _, m := range mappings {
+		taken = append(taken, m.Range)
 	}
-	return gaps(Windows(), newRangeSet(taken), size), nil
+	return gaps(windows, newRangeSet(taken), size), nil
 }
 
 func gaps(windows []Window, taken rangeSet, size uint64) (free []Range) {

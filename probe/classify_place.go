@@ -2,6 +2,7 @@ package probe
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/shmheap/shmheap/internal/sys"
@@ -33,6 +34,9 @@ const slack = 64 << 30
 // random placements over spread bytes.
 func territoryOf(goos, goarch string, bits int, spread uint64) territory {
 	t := territory{windows: windowsFor(goos, goarch, bits), amd64: goarch == "amd64"}
+	if w := aboveWindow(goos + "/" + goarch); len(t.windows) > 0 && w.Size() > 0 {
+		t.windows = append(slices.Clone(t.windows), w)
+	}
 	heapBits := 47 // runtime/malloc.go, randHeapAddrBits
 	if t.amd64 {
 		heapBits = 46

@@ -23,6 +23,8 @@ var (
 	ErrNoMemory = errors.New("out of memory")
 	// ErrUnaligned: base or size is zero or no multiple of Guard.
 	ErrUnaligned = errors.New("base and size must be positive multiples of 64 KiB")
+	// ErrNarrow: this machine has no addresses above those that the kernel gives out unasked.
+	ErrNarrow = errors.New("no addresses above the default ones")
 	// ErrNoWindow: Find has no candidate left.
 	ErrNoWindow = errors.New("no window has room")
 )

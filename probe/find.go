@@ -11,6 +11,8 @@ import (
 type Options struct {
 	Key   string  // hashed to the slot where the search in a window starts: who uses the same key meets
 	Avoid []Range // not to be overlapped, because they are taken elsewhere; order does not matter
+	// Above looks in the window of Above instead of Windows. Find then returns ErrNarrow where there is none.
+	Above bool
 	// Forbid are processes and programs whose addresses are not to be overlapped either.
 	Forbid []Occupant
 }
@@ -23,7 +25,7 @@ type Options struct {
 // good. Skipping what is known to be taken costs none. A window may use up half of the tries that are
 // left, so that one in which everything is refused leaves some for the next.
 //
-// Errors: ErrUnaligned; ErrNoWindow, which also wraps the last reason why a candidate was refused; and
+// Errors: ErrUnaligned; ErrNarrow; ErrNoWindow, which also wraps the last reason why a candidate was refused; and
 // those of Reserve that no other candidate would change. Any number of goroutines may call it at once.
 func Find(size uint64, opts *Options) (*Reservation, error) {
 	if opts == nil {
@@ -31,7 +33,11 @@ func Find(size uint64, opts *Options) (*Reservation, error) {
 	}
 	s := search{size: size, key: opts.Key, take: bestWay(), tries: triesOn(runtime.GOOS)}
 	s.avoid = newRangeSet(slices.Concat(ownRanges(runtime.GOOS), opts.Avoid, forbidden(opts.Forbid)))
-	return s.run(Windows())
+	windows, err := opts.windows()
+	if err != nil {
+		return nil, err
+	}
+	return s.run(windows)
 }
 
 func triesOn(goos string) int {

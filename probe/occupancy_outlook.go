@@ -34,7 +34,7 @@ func (o *Outlook) Range() Range { return Range{o.Base, o.Base + min(o.Base, o.Si
 // Look returns what Find would have to choose from with the same size and options, without reserving
 // anything: this process, and what opts forbids, as it is now.
 //
-// Errors: ErrUnaligned. Any number of goroutines may call it at once.
+// Errors: ErrUnaligned, ErrNarrow. Any number of goroutines may call it at once.
 func Look(size uint64, opts *Options) (*Outlook, error) {
 	if size == 0 || size%Guard != 0 {
 		return nil, fmt.Errorf("look for %#x bytes: %w", size, ErrUnaligned)
@@ -42,7 +42,11 @@ func Look(size uint64, opts *Options) (*Outlook, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	return outlook(Windows(), size, opts, ThisProcess()), nil
+	windows, err := opts.windows()
+	if err != nil {
+		return nil, err
+	}
+	return outlook(windows, size, opts, ThisProcess()), nil
 }
 
 // ThisProcess makes an occupant of this process. It has no obstacles where this package does not look

@@ -27,11 +27,12 @@ type Picture struct {
 // others.
 func NewPicture(title string, o *Outlook, occupants, heaps []Occupant) *Picture {
 	p := &Picture{Title: title, Top: math.MaxUint64, Zones: Zones(), Heaps: heaps, Wanted: o.Range()}
-	if top := topAddress(); top != math.MaxUint64 {
+	if top := topDefault(); top != math.MaxUint64 {
 		p.Top = roundUp(top, Slot)
 	}
 	for _, w := range o.Windows {
 		p.Windows = append(p.Windows, w.Window)
+		p.Top = max(p.Top, roundUp(w.End, Slot))
 	}
 	p.Occupants = append([]Occupant{ThisProcess()}, occupants...)
 	return p

@@ -87,7 +87,7 @@ type scene struct {
 
 // look collects the scene around span.
 func look(span Range) scene {
-	s := scene{top: topAddress(), addressLimit: orNone(sys.AddressLimit()), mapLimit: orNone(sys.MapCountLimit())}
+	s := scene{top: topFor(span.End), addressLimit: orNone(sys.AddressLimit()), mapLimit: orNone(sys.MapCountLimit())}
 	s.unread = sys.EachMapping(func(m sys.Mapping) error {
 		seen := mapping(m)
 		s.count++

@@ -4,7 +4,6 @@ import (
 	"hash/fnv"
 	"io"
 	"iter"
-	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -33,15 +32,6 @@ var addressBits = sync.OnceValue(func() int {
 	}
 	return bits
 })
-
-// topAddress returns the address above which no mapping ends. Some ports leave the last page out.
-func topAddress() uint64 {
-	bits := addressBits()
-	if bits == 0 || bits > 63 {
-		return math.MaxUint64
-	}
-	return 1<<bits - sys.PageSize()
-}
 
 // windowsFor returns the windows of a system. bits is the width of an address, or 0 for the usual one
 // of the port; a width between two layouts, as emulators produce, means the next wider layout.

@@ -32,6 +32,7 @@ var hints = []struct {
 	{launch.ErrPrivileged, "give the program its rights in another way, such as sudo in front of: shmheap run"},
 	{probe.ErrTaken, "something else in this process lies where the heap must be mapped; start the program with: shmheap run HEAP -- PROGRAM, or make the heap elsewhere with: shmheap init OTHER --base ADDR"},
 	{probe.ErrBeyond, "this kernel or CPU has fewer address bits than the heap's base needs; make it elsewhere with: shmheap init OTHER --base ADDR"},
+	{probe.ErrNarrow, "leave --above out: the windows below have room too, as shmheap probe shows"},
 	{probe.ErrAddressLimit, "the address space of this process is limited; raise it with: ulimit -v unlimited"},
 	{probe.ErrMapCount, "this process has too many mappings; raise the sysctl vm.max_map_count"},
 	{probe.ErrForbidden, "see what is where with: shmheap probe, and the same --pid and --profile; without --base, one is chosen that they leave free"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,11 @@ The base is the address at which every process will see the heap. Without
 --base, one is chosen that hardly any program ever uses, and no other heap in
 the same directory.
 
+With --above, it lies above the addresses that the kernel gives out unasked, on
+machines that have more (5-level paging on x86-64, 52 bits on arm64). Nobody else
+is there; but programs that keep numbers in the upper bits of pointers, such as
+JavaScript engines, and sanitizers cannot use such a heap.
+
 With --pid and --profile, the base is chosen where these processes, and
 programs that "shmheap survey" has looked at, have nothing; a --base where they
 have, or may have, something is refused. See "shmheap probe --help".`
@@ -28,6 +34,7 @@ const initExample = `  shmheap init orders --size 4GiB
   shmheap init orders --size 64GiB --path /var/lib/orders/orders.heap
   shmheap init ./here.heap --size 512MB
   shmheap init orders --base 0x5500_0000_0000
+  shmheap init orders --size 16TiB --above
   shmheap init orders --pid 4711 --profile node.json`
 
 // initFlags are the flags of init.
@@ -35,6 +42,7 @@ type initFlags struct {
 	othersFlags
 	size  sizeValue
 	base  addressValue
+	above bool
 	path  string
 	peers uint32
 }
@@ -46,7 +54,12 @@ func (a *app) initCommand() *cobra.Command {
 		Short:   "Make a heap",
 		Long:    initLong,
 		Example: initExample,
-		Args:    cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.base != 0 && f.above {
+				return errors.New("--base and --above exclude each other")
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.init(args[0], &f)
 		},
@@ -56,6 +69,7 @@ func (a *app) initCommand() *cobra.Command {
 	f.add(flags)
 	flags.Var(&f.size, "size", "the most that the heap can hold, such as 512MB or 4GiB")
 	flags.Var(&f.base, "base", "the address of the heap in every process, such as 0x5500_0000_0000")
+	addAbove(flags, &f.above)
 	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
 	flags.Uint32Var(&f.peers, "max-peers", 0, "how many processes can be attached at once (default 1024)")
 	cmd.MarkFlagFilename("path")
@@ -66,7 +80,7 @@ func (a *app) initCommand() *cobra.Command {
 // init makes a heap and leaves it.
 func (a *app) init(name string, f *initFlags) error {
 	opts := a.options()
-	opts.Size, opts.Base, opts.Path, opts.MaxPeers = uint64(f.size), uint64(f.base), f.path, f.peers
+	opts.Size, opts.Base, opts.Path, opts.MaxPeers, opts.Above = uint64(f.size), uint64(f.base), f.path, f.peers, f.above
 	if strings.ContainsRune(name, filepath.Separator) {
 		if f.path != "" {
 			return fmt.Errorf("%w: %q is a path, and so is --path %q", heap.ErrName, name, f.path)

@@ -39,6 +39,7 @@ const probeExample = `  shmheap probe
 type probeFlags struct {
 	othersFlags
 	size    sizeValue
+	above   bool
 	svg     string
 	picture bool
 }
@@ -59,6 +60,7 @@ func (a *app) probeCommand() *cobra.Command {
 	flags := cmd.Flags()
 	f.add(flags)
 	flags.Var(&f.size, "size", "the size of the heap, such as 512MB or 4GiB")
+	addAbove(flags, &f.above)
 	flags.StringVar(&f.svg, "svg", "", "draw the address space into this `file`")
 	flags.BoolVar(&f.picture, "picture", false, "draw the address space with letters")
 	for _, name := range []string{"svg", "profile"} {
@@ -101,7 +103,7 @@ func (a *app) look(name string, f *probeFlags) (*outlook, error) {
 	}
 	o := &outlook{heaps: a.heapOccupants(), others: others, skipped: skipped}
 	size := (uint64(f.size) + probe.Guard - 1) / probe.Guard * probe.Guard
-	o.Outlook, err = probe.Look(size, &probe.Options{Key: heap.BaseKey(name), Forbid: slices.Concat(o.heaps, others)})
+	o.Outlook, err = probe.Look(size, &probe.Options{Key: heap.BaseKey(name), Forbid: slices.Concat(o.heaps, others), Above: f.above})
 	return o, err
 }
 

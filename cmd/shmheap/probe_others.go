@@ -23,6 +23,11 @@ func (f *othersFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.lenient, "ignore-unreadable", false, "go on without a --pid that is gone or cannot be looked at")
 }
 
+// addAbove adds the flag for bases that the kernel does not give out unasked.
+func addAbove(flags *pflag.FlagSet, above *bool) {
+	flags.BoolVar(above, "above", false, "look above the addresses that the kernel gives out unasked")
+}
+
 // skippedJSON is a process that was left out.
 type skippedJSON struct {
 	PID   int    `json:"pid"`

@@ -114,15 +114,11 @@ func (l *Launch) reachable() error {
 	if err != nil {
 		return err
 	}
-	bits, err := sys.AddressBits()
-	if err != nil {
-		return err
-	}
 	total := uint64(0)
 	for _, r := range l.Ranges {
 		total += r.Size()
-		if r.End > 1<<bits {
-			return fmt.Errorf("%v: %w at %#x", r, probe.ErrBeyond, uint64(1)<<bits)
+		if err := probe.Reachable(r); err != nil {
+			return err
 		}
 	}
 	if total > limit {

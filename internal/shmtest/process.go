@@ -38,6 +38,10 @@ func Main(m *testing.M, programs map[string]func() error) {
 	os.Exit(0)
 }
 
+// Programs returns the directory with programs that were built elsewhere, where there is no compiler, and
+// "" where tests build what they need.
+func Programs() string { return os.Getenv("SHMTEST_PROGRAMS") }
+
 // Command returns the command that runs a program of Main in a process of its own.
 func Command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)

@@ -161,9 +161,12 @@ func (i *image) place(r Range) int {
 // fits checks a range against the program's own segments. It must lie above them: the place of the
 // first segment tells older kernels where the program headers are.
 func (i *image) fits(r Range) error {
-	const userSpace = 1 << 56
-	if r.Base == 0 || r.Size == 0 || r.Base%unit != 0 || r.Size%unit != 0 || r.End() <= r.Base || r.End() > userSpace {
+	userSpace := i.userSpace()
+	if r.Base == 0 || r.Size == 0 || r.Base%unit != 0 || r.Size%unit != 0 || r.End() <= r.Base || r.End() > 1<<56 {
 		return fmt.Errorf("%v: base and size must be positive multiples of 64 KiB", r)
+	}
+	if r.End() > userSpace {
+		return fmt.Errorf("%w: its own heap (brk) would follow to above %v, beyond %#x", ErrUnsuitable, r, userSpace)
 	}
 	for _, p := range i.entries {
 		own := Range{p.Vaddr / unit * unit, (p.Memsz + p.Vaddr%unit + unit - 1) / unit * unit}
@@ -178,6 +181,15 @@ func (i *image) fits(r Range) error {
 		}
 	}
 	return nil
+}
+
+// userSpace returns the end of the addresses that the kernel gives out unasked. The heap of a program
+// (brk) begins behind its last segment, and not every program bears longer pointers to that.
+func (i *image) userSpace() uint64 {
+	if elf.Machine(i.header.Machine) == elf.EM_AARCH64 {
+		return 1 << 48
+	}
+	return 1 << 47
 }
 
 // suitable reports why a program of this kind cannot be stamped.

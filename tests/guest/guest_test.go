@@ -1,0 +1,47 @@
+package guest
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/shmheap/shmheap/internal/guest"
+)
+
+// TestFiveLevels: heaps above 2^47, on a processor with five levels of page tables.
+func TestFiveLevels(t *testing.T) {
+	l := newLab(t, "amd64", "qemu-system-x86")
+	l.build("shmheap", "cmd/shmheap")
+	steps := l.test("tests/above", "probe")
+	r := l.run(guest.Guest{Kernel: l.kernel("6.12"), Steps: steps})
+	wantAbove(t, r)
+}
+
+// wantAbove fails the test if the guest had no such addresses: then the tests of them were skipped.
+func wantAbove(t *testing.T, r *guest.Result) {
+	t.Helper()
+	step, _ := r.Step("tests-above")
+	for _, name := range []string{"TestShared", "TestConflict", "TestJoin", "TestCommand"} {
+		if !regexp.MustCompile(`(?m)^--- PASS: ` + name + `\b`).MatchString(step.Output) {
+			t.Errorf("%s did not pass in the guest", name)
+		}
+	}
+}
+
+// TestARM64 runs the tests of addresses, heaps and blocks, and those of the launcher with real programs.
+func TestARM64(t *testing.T) {
+	l := newLab(t, "arm64", "qemu-system-arm")
+	l.build("shmheap", "cmd/shmheap")
+	l.build("go-static", "tests/launch/prober")
+	l.build("go-pie", "tests/launch/prober", "-buildmode=pie")
+	for name, flags := range map[string][]string{
+		"no-pie": {"-no-pie"}, "pie": {"-fPIE", "-pie"}, "static": {"-static", "-no-pie"}, "static-pie": {"-fPIE", "-static-pie"},
+	} {
+		l.compile(name, "tests/launch/testdata/adopt.c", flags...)
+	}
+	l.compile("noptrace", "tests/launch/testdata/noptrace.c")
+	l.fetch("libc6", "lib/ld-linux-aarch64.so.1", "lib/aarch64-linux-gnu/libc.so.6")
+	l.fetch("libtinfo6", "lib/aarch64-linux-gnu/libtinfo.so.6")
+	l.fetch("bash", "bin/bash")
+	steps := l.test("tests/above", "probe", "internal/launch", "tests/launch", "heap", "alloc", "internal/sys")
+	l.run(guest.Guest{Kernel: l.kernel("6.12"), Steps: steps, Memory: 2048})
+}

@@ -71,15 +71,15 @@ func (a *app) fail(cmd *cobra.Command, err error) int {
 		return 0
 	}
 	if _, reported := errors.AsType[*reportedError](err); reported {
-		return a.status(err)
+		return a.status(cmd, err)
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(a.err, "shmheap: interrupted")
-		return a.status(err)
+		return a.status(cmd, err)
 	}
 	fmt.Fprintf(a.err, "shmheap: %v\n", err)
 	a.hint(cmd, err)
-	return a.status(err)
+	return a.status(cmd, err)
 }
 
 // reportedError is an error that the output of a command has told already.
@@ -87,14 +87,18 @@ type reportedError struct{ error }
 
 func (e *reportedError) Unwrap() error { return e.error }
 
-// status returns the exit status for an error.
-func (a *app) status(err error) int {
+// status returns the exit status for an error of a command. The statuses below 125 of run are those of
+// the program.
+func (a *app) status(cmd *cobra.Command, err error) int {
 	if own, ok := errors.AsType[*exitError](err); ok {
 		return own.status
 	}
 	switch {
 	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers),
 		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing):
+	case cmd.Name() == runCommandName:
+		return exitRunFailed
+	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers):
 		return exitUsage
 	case errors.Is(err, heap.ErrCorrupt):
 		return exitDamaged

@@ -20,7 +20,8 @@ else /dev/shm/shmheap-UID on Linux and the user's cache directory on macOS.
 Wherever a command wants a NAME, a word with a / in it is the path of a heap
 that lies elsewhere.
 
-Exit status: 0 fine, 1 failed, 2 wrong usage, 3 the heap is damaged.`
+Exit status: 0 fine, 1 failed, 2 wrong usage, 3 the heap is damaged; of "run",
+that of the program, or 125 to 127.`
 
 const rootExample = `  shmheap demo                      see it work, on the sources of Go
   shmheap init orders --size 4GiB   make a heap

@@ -27,8 +27,8 @@ fixed address is run from a copy in memory in which the kernel reserves the
 range, as "shmheap stamp" does it. Any other program then starts without a
 reservation and with a warning, or with --require not at all.
 
-Exit status: the program's; 125 this command failed, 126 the program cannot be
-executed, 127 there is no such program.`
+Exit status: the program's; 125 this command failed or was not understood, 126
+the program cannot be executed, 127 there is no such program.`
 
 const runExample = `  shmheap run orders -- ./server --port 80
   shmheap run orders prices -- python3 report.py

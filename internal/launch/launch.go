@@ -18,7 +18,7 @@ import (
 var (
 	// ErrNotReserved: the ranges could not be reserved, and Launch.Require is set.
 	ErrNotReserved = errors.New("cannot reserve")
-	// ErrPrivileged: the program is setuid, setgid or has capabilities. Tracing takes these away, and a
+	// ErrPrivileged: the program, or the interpreter of the script, is setuid, setgid or has capabilities. Tracing takes these away, and a
 	// copy does not have them.
 	ErrPrivileged = errors.New("has privileges of its own (setuid, setgid or capabilities)")
 	// ErrStart: the program cannot be executed. The error also wraps exec.ErrNotFound or the errno.
@@ -83,15 +83,20 @@ func (l *Launch) ranges() string {
 	return strings.Join(texts, " and ")
 }
 
-// find returns the path of the program, and refuses one that would lose its privileges.
+// find returns the path of the program, and refuses one that would lose its privileges. What binfmt_misc
+// puts in front of a program it does not know.
 func (l *Launch) find() (string, error) {
 	path, err := exec.LookPath(l.Args[0])
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	privileged, err := isPrivileged(path)
-	if err == nil && privileged {
-		err = fmt.Errorf("%s %w", path, ErrPrivileged)
+	last := executed(path)
+	privileged, err := isPrivileged(last)
+	switch {
+	case privileged:
+		return "", fmt.Errorf("%s %w", last, ErrPrivileged)
+	case last != path: // of an interpreter that is not there exec will say so
+		return path, nil
 	}
 	return path, err
 }

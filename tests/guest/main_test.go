@@ -24,6 +24,9 @@ const (
 	programs = "/programs" // in the guest: what tests find by shmtest.Programs
 )
 
+// slow are tests that take a minute where the processor is emulated, and are not about it.
+const slow = "^(TestCheckDuringCommit|TestDeathIsFinal|TestHostileTables|TestRootsBusy|TestSurvey.*|TestEstimateCovers.*)$"
+
 // lab collects what a guest is to have.
 type lab struct {
 	t     *testing.T
@@ -128,7 +131,7 @@ func (l *lab) test(pkgs ...string) (steps []guest.Step) {
 		l.files = append(l.files, guest.File{Path: binary, Host: out})
 		l.testdata(pkg)
 		steps = append(steps, guest.Step{
-			Name: name, Args: []string{binary, "-test.v", "-test.short", "-test.timeout=4m"}, Dir: path.Join("/src", pkg),
+			Name: name, Args: []string{binary, "-test.v", "-test.short", "-test.timeout=4m", "-test.skip=" + slow}, Dir: path.Join("/src", pkg),
 			Env: []string{"SHMTEST_PROGRAMS=" + programs}, Timeout: 5 * time.Minute,
 		})
 	}

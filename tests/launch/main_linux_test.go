@@ -3,6 +3,7 @@ package launch
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,8 +22,9 @@ const (
 )
 
 // starts is how often a program is started that must succeed each time. Without a reservation 40 starts
-// in a row succeed once in 100,000 times (0.75^40).
-const starts = 40
+// in a row succeed once in 100,000 times (0.75^40). Short tests are for emulators, where ten are enough to
+// see that the launcher works at all.
+var starts = 40
 
 // bin is the directory of the programs that the tests run.
 var bin string
@@ -30,6 +32,9 @@ var bin string
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
+	if flag.Parse(); testing.Short() {
+		starts = 10
+	}
 	if bin = shmtest.Programs(); bin != "" {
 		return m.Run()
 	}

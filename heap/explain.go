@@ -107,7 +107,8 @@ type Explanation struct {
 	Peers     []Peer           // attached at its base
 	PID       int              // of the process that was looked at
 	Attached  bool             // it has the heap mapped at its base already
-	Reserved  bool             // all of Conflicts looks like a reservation of the base: it joins if a launcher made it
+	Reserved  bool             // the base was reserved for it when it was started, which was proved: it joins
+	Doubt     error            // Conflicts look like such a reservation, and why that cannot be proved
 	Conflicts []probe.Conflict // what it has at the base unless Attached, ascending
 }
 
@@ -116,7 +117,7 @@ func (e *Explanation) Free() bool { return len(e.Conflicts) == 0 }
 
 // Explain looks whether the process pid, or this one where pid is 0, could join the heap now, and names
 // and classifies what is in the way. Nothing is mapped or attached. The errors are those of Stat and
-// of probe.Of.
+// of probe.Of; that a reservation cannot be proved is none, but Explanation.Doubt.
 func Explain(name string, pid int, opts *Options) (*Explanation, error) {
 	o := opts.orDefault()
 	e, err := explainTo(name, pid, &o)
@@ -171,12 +172,21 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 		m := c.Mapping
 		e.Attached = e.Attached && m.Inode == inode && strings.HasSuffix(m.Perms, "s") && m.Start-m.Offset == span.Start
 	}
-	// Only the process itself can prove who reserved the base: a launcher, or somebody who needs it.
-	e.Reserved = coveredBy(probe.KindReserved, span, conflicts)
-	if !e.Attached {
+	if closed(span, conflicts) {
+		e.prove(span)
+	}
+	if !e.Attached && !e.Reserved {
 		e.Conflicts = conflicts
 	}
 	return nil
+}
+
+// prove tells a reservation for this process from memory that it keeps for something else.
+func (e *Explanation) prove(span probe.Range) {
+	ranges, err := probe.ReservedFor(e.PID)
+	if e.Reserved = slices.Contains(ranges, span); !e.Reserved {
+		e.Doubt = err
+	}
 }
 
 func mappingsOf(pid int) ([]probe.Mapping, error) {
@@ -186,11 +196,11 @@ func mappingsOf(pid int) ([]probe.Mapping, error) {
 	return probe.Of(pid)
 }
 
-// coveredBy reports whether mappings of the kind, ascending, cover span without a gap.
-func coveredBy(k probe.Kind, span probe.Range, conflicts []probe.Conflict) bool {
+// closed reports whether private mappings without access, ascending, cover span without a gap.
+func closed(span probe.Range, conflicts []probe.Conflict) bool {
 	next := span.Start
 	for _, c := range conflicts {
-		if c.Class.Kind != k || c.Mapping.Start > next {
+		if c.Mapping.Perms != "---p" || c.Mapping.Start > next {
 			return false
 		}
 		next = c.Mapping.End

@@ -500,7 +500,7 @@ func TestConflictError(t *testing.T) {
 	}
 }
 
-// TestExplainReserved: a reservation of the whole base is not proof that the process can join.
+// TestExplainReserved: a reservation of the whole base that no launcher made is in the way.
 func TestExplainReserved(t *testing.T) {
 	o := newOptions(t)
 	startPeer(t, o).mustDo(t, "create", "a")
@@ -517,8 +517,8 @@ func TestExplainReserved(t *testing.T) {
 	if err != nil || e.Free() || e.Attached || len(e.Conflicts) == 0 {
 		t.Errorf("explanation %+v, %v", e, err)
 	}
-	if sys.HasNoReplace && !e.Reserved {
-		t.Errorf("not reserved: %+v", e.Conflicts)
+	if e.Reserved || e.Doubt != nil {
+		t.Errorf("reserved %t, doubt %v: %+v", e.Reserved, e.Doubt, e.Conflicts)
 	}
 }
 

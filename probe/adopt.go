@@ -1,10 +1,8 @@
 package probe
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"sync"
 
@@ -88,10 +86,7 @@ func (h *handover) take(span Range) proof {
 // launchedRanges adds those ranges of the variable's value that prove to be reserved.
 func launchedRanges(value string, ranges map[Range]proof) {
 	entries := handshake.Parse(value)
-	spans := make([]Range, len(entries))
-	for i, e := range entries {
-		spans[i] = Range{e.Base, e.Base + e.Size}
-	}
+	spans := spansOf(entries)
 	for i, e := range entries {
 		mappings, _ := Self() // what cannot be read proves nothing
 		if !reservedAlone(mappings, spans[i], spans, hasNoFile) || !carries(e.Base, e.Nonce) {
@@ -132,15 +127,10 @@ func (s rangeSet) contains(r Range) bool {
 	return false
 }
 
-// carries reports whether the reservation at base begins with the nonce, or the kernel shows nobody
-// such memory, which is EIO.
+// carries reports whether the reservation at base begins with the nonce.
 func carries(base uint64, nonce handshake.Nonce) bool {
 	var got handshake.Nonce
-	if base > math.MaxInt64 {
-		return false
-	}
-	err := sys.ReadOwn(base, got[:])
-	return errors.Is(err, sys.EIO) || err == nil && bytes.Equal(got[:], nonce[:])
+	return saysNonce(sys.ReadOwn(base, got[:]), got, nonce)
 }
 
 // stampedRanges adds the ranges that the executable of this process reserves, where they are so.

@@ -19,9 +19,9 @@ Without --pid it looks at this command itself, which is a fresh process like
 any other. What a process has mapped can only be seen by its own user (or
 root), and only as it is now.
 
-Addresses that are reserved count as taken: from outside one cannot tell whether
-"shmheap run" or "shmheap stamp" reserved them, for the heap, or the program for
-something else.
+Addresses that "shmheap run" or "shmheap stamp" reserved for the process are not
+in its way; it takes them over when it joins. That they did is proved by what is
+written there, which takes the right to trace the process.
 
 Exit status: 0 it can join, or has joined; 1 something is in the way.`
 
@@ -37,7 +37,8 @@ type explainJSON struct {
 	PID       int            `json:"pid"`
 	Free      bool           `json:"free"`     // the process can join, or has joined
 	Attached  bool           `json:"attached"` // it has joined
-	Reserved  bool           `json:"reserved"` // all conflicts look like a launcher's reservation of the base
+	Reserved  bool           `json:"reserved"` // the base was reserved for it when it was started
+	Doubt     string         `json:"doubt"`    // why that cannot be proved, "" where there is no doubt
 	Peers     []peerJSON     `json:"peers"`
 	Conflicts []conflictJSON `json:"conflicts"`
 }
@@ -107,6 +108,9 @@ func newExplainJSON(e *heap.Explanation) explainJSON {
 		Name: e.Info.Name, Base: hex(e.Info.Base), Size: e.Info.Size, PID: e.PID, Free: e.Free(),
 		Attached: e.Attached, Reserved: e.Reserved, Peers: []peerJSON{}, Conflicts: []conflictJSON{},
 	}
+	if e.Doubt != nil {
+		j.Doubt = e.Doubt.Error()
+	}
 	for _, p := range e.Peers {
 		j.Peers = append(j.Peers, newPeerJSON(p))
 	}
@@ -141,6 +145,8 @@ func (a *app) printExplanation(e *heap.Explanation) {
 	switch {
 	case e.Attached:
 		a.printf("process %d has joined it\n", e.PID)
+	case e.Reserved:
+		a.printf("process %d can join it: the addresses were reserved for it when it was started\n", e.PID)
 	case e.Free():
 		a.printf("process %d can join it: nothing is in the way\n", e.PID)
 	default:
@@ -150,8 +156,8 @@ func (a *app) printExplanation(e *heap.Explanation) {
 
 // printConflicts prints all mappings in the way, and each remedy once.
 func (a *app) printConflicts(e *heap.Explanation) {
-	if e.Reserved {
-		a.printf("process %d may be able to join it; at its addresses:\n\n", e.PID)
+	if e.Doubt != nil {
+		a.printf("process %d can join it if these addresses were reserved for it, but\n%v:\n\n", e.PID, e.Doubt)
 	} else {
 		a.printf("process %d cannot join it; in the way:\n\n", e.PID)
 	}
@@ -195,7 +201,7 @@ var remedies = []struct {
 	text      string
 }{
 	{probe.KindSharedHeap, "", "two heaps want the same addresses: make one of them elsewhere, with: shmheap init OTHER --base ADDR"},
-	{probe.KindReserved, "", "reserved: joins if shmheap run reserved it, or shmheap stamp, and all of the heap's addresses; otherwise start the program with: shmheap run NAME -- PROGRAM"},
+	{probe.KindReserved, "", "reserved, but not for this heap by shmheap run or shmheap stamp, as far as can be seen: start the program with: shmheap run NAME -- PROGRAM"},
 	{probe.KindSanitizer, probe.Fixed, "the sanitizer needs these addresses, and starting again cannot help: make the heap without --base, in a range that sanitizers leave free"},
 	{"", probe.Fixed, "this is there at each start, so starting again cannot help: make the heap elsewhere, with: shmheap init OTHER --base ADDR; find a place with: shmheap survey -- PROGRAM, and shmheap probe"},
 	{"", probe.Random, "start the program with: shmheap run NAME -- PROGRAM, which reserves the addresses first; or just start it again, if the chance is good"},

@@ -2,8 +2,10 @@ package sys
 
 import (
 	"errors"
+	"math"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,14 +43,42 @@ func Privileged(f *os.File) (bool, error) {
 // OpenProgram opens the executable of this process, also when its name is gone.
 func OpenProgram() (*os.File, error) { return os.Open("/proc/self/exe") }
 
+// OpenProgramOf opens the executable of another process.
+func OpenProgramOf(pid int) (*os.File, error) { return os.Open(procPath(pid, "exe")) }
+
 // ReadOwn fills buf from the memory of this process at address. It reads memory without access too,
 // except where the kernel was told not to (proc_mem.force_override).
-func ReadOwn(address uint64, buf []byte) error {
-	f, err := os.Open("/proc/self/mem")
+func ReadOwn(address uint64, buf []byte) error { return readMemory("/proc/self/mem", address, buf) }
+
+// ReadMemoryOf is ReadOwn for another process, which this one must be allowed to trace.
+func ReadMemoryOf(pid int, address uint64, buf []byte) error {
+	return readMemory(procPath(pid, "mem"), address, buf)
+}
+
+func readMemory(path string, address uint64, buf []byte) error {
+	if address > math.MaxInt64 {
+		return pathError("read", path, unix.EFAULT)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	_, err = f.ReadAt(buf, int64(address))
 	return err
+}
+
+// EnvironmentOf returns the value of a variable with which another process was started, "" where it had
+// none.
+func EnvironmentOf(pid int, name string) (string, error) {
+	text, err := os.ReadFile(procPath(pid, "environ"))
+	if err != nil {
+		return "", err
+	}
+	for variable := range strings.SplitSeq(string(text), "\x00") {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value, nil
+		}
+	}
+	return "", nil
 }

@@ -26,5 +26,14 @@ func Privileged(f *os.File) (bool, error) {
 // OpenProgram is not available on this system.
 func OpenProgram() (*os.File, error) { return nil, errNeedsLinux }
 
+// OpenProgramOf is not available on this system.
+func OpenProgramOf(int) (*os.File, error) { return nil, errNeedsLinux }
+
+// ReadMemoryOf is not available on this system.
+func ReadMemoryOf(int, uint64, []byte) error { return errNeedsLinux }
+
+// EnvironmentOf is not available on this system.
+func EnvironmentOf(int, string) (string, error) { return "", errNeedsLinux }
+
 // ReadOwn is not available on this system.
 func ReadOwn(uint64, []byte) error { return errNeedsLinux }

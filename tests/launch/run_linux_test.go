@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -249,4 +250,38 @@ func TestWithoutPtrace(t *testing.T) {
 	t.Run("setuid", func(t *testing.T) {
 		start(t, denied(launch(filepath.Join(t.TempDir(), "missing"))...)...).want(t, 127, "no such file")
 	})
+}
+
+// TestExplainLaunched: from outside, a launcher's reservation is told from one that is in the way, until it
+// is taken over.
+func TestExplainLaunched(t *testing.T) {
+	dir := heapDir(t)
+	makeHeap(t, dir, "orders", base, tib)
+	t.Setenv("SHMHEAP_DIR", dir)
+	stamped := filepath.Join(t.TempDir(), "stamped")
+	stampIt(t, program("go-static"), "-o", stamped).want(t, 0, "")
+	run := []string{program("shmheap"), "run", "orders", "--require", "--"}
+	for name, test := range map[string]struct {
+		args   []string
+		status int
+		text   string
+	}{
+		"launched":   {append(slices.Clone(run), program("go-pie"), "wait"), 0, "were reserved for it when it was started"},
+		"stamped":    {[]string{stamped, "wait"}, 0, "were reserved for it when it was started"},
+		"taken over": {append(slices.Clone(run), program("go-pie"), "hold", base, size), 1, "cannot join it"},
+		"heir":       {append(slices.Clone(run), "env", program("go-pie"), "hold", base, size), 1, "cannot join it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := shmtest.StartCommand(t, exec.Command(test.args[0], test.args[1:]...))
+			p.Hear()
+			r := start(t, program("shmheap"), "explain", "orders", "--pid", strconv.Itoa(p.PID()))
+			if r.status != test.status || !strings.Contains(r.out, test.text) {
+				t.Errorf("status %d, want %d; %q\n%s", r.status, test.status, test.text, r.out)
+			}
+		})
+	}
+	r := start(t, append(run, program("shmheap"), "explain", "orders", "--json")...)
+	if r.want(t, 0, ""); !strings.Contains(r.out, `"reserved": true`) || !strings.Contains(r.out, `"free": true`) {
+		t.Errorf("of itself: %s", r.out)
+	}
 }

@@ -5,6 +5,8 @@
 //	prober heap NAME            "open" or "taken"
 //	prober create NAME BASE SIZE
 //	prober again NAME           the same, with heap.Options.StartAgain
+//	prober wait                 "waiting", and waits for the end of standard input
+//	prober hold BASE SIZE       as range, and then as wait
 //	prober alone                "alone" if this process has no children
 //	prober exec PROGRAM ARG...  starts a program with its environment, and ends as it does
 package main
@@ -12,6 +14,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -32,6 +35,17 @@ func run(mode string, args []string) error {
 	switch mode {
 	case "range":
 		return takeAll(args)
+	case "wait":
+		return wait()
+	case "hold":
+		base, size, err := parse(args)
+		if err != nil {
+			return err
+		}
+		if _, err := take(base, size); err != nil {
+			return err
+		}
+		return wait()
 	case "heap", "again":
 		return open(args[0], mode == "again")
 	case "create":
@@ -48,6 +62,12 @@ func run(mode string, args []string) error {
 		return cmd.Run()
 	}
 	return fmt.Errorf("no mode %q", mode)
+}
+
+func wait() error {
+	fmt.Println("waiting")
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // takeAll holds all ranges, with their guards, before it releases them.

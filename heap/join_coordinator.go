@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type coordinator struct {
 	events   chan event
 	done     chan struct{} // closed at the end: nobody takes events any more
 	running  sync.WaitGroup
+	writers  sync.WaitGroup
+	cut      context.Context // done: all connections are closed
 
 	guests  map[*guest]bool // connected
 	round   uint64
@@ -38,11 +41,11 @@ type coordinator struct {
 // guest is a member at the other end of a connection.
 type guest struct {
 	conn    *net.UnixConn
+	out     chan *message // for its writer, which ends the connection when this is closed
 	who     Member
-	hello   bool          // it has introduced itself, and wants what we want
-	avoid   []probe.Range // where it has no room, or refused
-	asked   bool          // in this round
-	pending bool          // asked, and has not answered
+	hello   *hello // not nil: it has introduced itself, and wants what we want
+	asked   bool   // in this round
+	pending bool   // asked, and has not answered
 }
 
 // event is something that a guest did: it came (neither message nor error), said something, or is gone.
@@ -66,24 +69,35 @@ func (j *joining) lead(ctx context.Context, m *meeting) (*Heap, error) {
 		return nil, err
 	}
 	crashpoint.Hit("heap.lead.after-listen")
-	c := &coordinator{
-		joining: j, listener: listener, events: make(chan event), done: make(chan struct{}), guests: make(map[*guest]bool),
-	}
+	cut, end := context.WithCancel(ctx)
+	c := newCoordinator(cut, j, listener)
 	c.running.Go(c.accept)
 	h, err := c.agree(ctx)
 	crashpoint.Hit("heap.lead.before-remove")
 	_ = m.remove() // what stays is found to be stale; members that still wait make it anew
-	c.close()
+	c.close(end)
 	return h, err
 }
 
-// close ends all conversations. Members that were told nothing look for the heap and the lock.
-func (c *coordinator) close() {
+func newCoordinator(cut context.Context, j *joining, listener *net.UnixListener) *coordinator {
+	return &coordinator{
+		joining: j, listener: listener, events: make(chan event), done: make(chan struct{}), cut: cut,
+		guests: make(map[*guest]bool),
+	}
+}
+
+// close ends all conversations, when everything is said or nobody listens: end closes the connections.
+// Members that were told nothing look for the heap and the lock.
+func (c *coordinator) close(end context.CancelFunc) {
 	close(c.done)
 	_ = c.listener.Close() // the name is gone, or stale
 	for g := range c.guests {
-		_ = g.conn.Close()
+		close(g.out)
 	}
+	late := time.AfterFunc(writePatience, end)
+	c.writers.Wait()
+	late.Stop()
+	end()
 	c.running.Wait()
 }
 
@@ -104,9 +118,9 @@ func (c *coordinator) agree(ctx context.Context) (*Heap, error) {
 			return nil, err
 		}
 		crashpoint.Hit("heap.lead.after-gather")
-		base, ok := c.candidate()
-		if !ok {
-			return nil, c.fail("agreement", fmt.Errorf("%w: none of %#x bytes is left", ErrNoAgreement, c.wish.Size))
+		base, err := c.candidate()
+		if err != nil {
+			return nil, c.fail("agreement", fmt.Errorf("%w: %w", ErrNoAgreement, err))
 		}
 		result, err := c.propose(ctx, base)
 		switch {
@@ -147,33 +161,66 @@ func (c *coordinator) next(ctx context.Context) error {
 	}
 }
 
-// candidate returns the next base: one that lies in a gap of everyone and that nobody refused.
-func (c *coordinator) candidate() (base uint64, ok bool) {
-	avoid := c.hello().avoid()
+// all returns what everyone said of themselves, this process first.
+func (c *coordinator) all() []*hello {
+	all := []*hello{c.hello()}
 	for g := range c.guests {
-		avoid = append(avoid, g.avoid...)
+		if g.hello != nil {
+			all = append(all, g.hello)
+		}
 	}
-	if c.wish.Base != 0 {
-		return c.wish.Base, c.round == 0 || !c.refusal
-	}
-	for base := range probe.Candidates(c.wish.Size, &probe.Options{Key: BaseKey(c.name), Avoid: avoid, Above: c.wish.Above}) {
-		return base, true
-	}
-	return 0, false
+	return all
 }
 
-// avoid returns where a member has no room, and what it refused.
-func (h *hello) avoid() []probe.Range {
-	avoid := append([]probe.Range(nil), h.Refused...)
-	if !h.Known {
-		return avoid
+// candidate returns the next base: one that lies in a gap of everyone, that nobody refused and that no
+// sanitizer forbids. What a launcher has reserved for a member comes first.
+func (c *coordinator) candidate() (uint64, error) {
+	all := c.all()
+	for _, h := range all {
+		if h.short() {
+			return 0, fmt.Errorf("pid %v: %w leaves %d bytes, %d are needed", h.Member, probe.ErrAddressLimit, *h.Headroom, c.wish.Size)
+		}
 	}
-	var end uint64
-	for _, gap := range h.Gaps { // not necessarily ascending, coming from elsewhere: then more is avoided
-		avoid = append(avoid, probe.Range{Start: end, End: gap.Start})
-		end = max(end, gap.End)
+	if c.wish.Base != 0 {
+		return c.wish.Base, c.given(all)
 	}
-	return append(avoid, probe.Range{Start: end, End: math.MaxUint64})
+	var avoid []probe.Range
+	for _, h := range all {
+		for _, r := range h.Reserved {
+			if !slices.ContainsFunc(all, func(other *hello) bool { return !other.takes(r) }) {
+				return r.Start, nil
+			}
+		}
+		avoid = append(avoid, h.avoid()...)
+	}
+	for base := range probe.Candidates(c.wish.Size, &probe.Options{Key: BaseKey(c.name), Avoid: avoid, Above: c.wish.Above}) {
+		return base, nil
+	}
+	return 0, fmt.Errorf("none of %#x bytes is left%s", c.wish.Size, sanitizersOf(all))
+}
+
+// given returns why the base that was asked for cannot be proposed, or not once more.
+func (c *coordinator) given(all []*hello) error {
+	for _, h := range all {
+		if h.sanitized(probe.Range{Start: c.wish.Base, End: c.wish.Base + c.wish.Size}) {
+			return fmt.Errorf("pid %v runs with %s, which needs the addresses at %#x", h.Member, h.Sanitizer, c.wish.Base)
+		}
+	}
+	if c.refusal {
+		return fmt.Errorf("base %#x was refused", c.wish.Base)
+	}
+	return nil
+}
+
+// sanitizersOf names the members that run with one: they leave few addresses.
+func sanitizersOf(all []*hello) string {
+	var text strings.Builder
+	for _, h := range all {
+		if h.Sanitizer != "" {
+			fmt.Fprintf(&text, "; pid %v runs with %s", h.Member, h.Sanitizer)
+		}
+	}
+	return text.String()
 }
 
 // propose asks everyone for a reservation, this process first.
@@ -186,7 +233,7 @@ func (c *coordinator) propose(ctx context.Context, base uint64) (outcome, error)
 	}
 	crashpoint.Hit("heap.lead.after-reserve")
 	for g := range c.guests {
-		if g.asked, g.pending = g.hello, g.hello; g.asked {
+		if g.asked, g.pending = g.hello != nil, g.hello != nil; g.asked {
 			c.tell(g, &message{Kind: proposeKind, Round: c.round, Base: base})
 		}
 	}

@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -59,13 +60,11 @@ func (c *coordinator) handle(e event) {
 	g := e.from
 	switch {
 	case e.message == nil && e.err == nil:
-		if c.guests[g] = true; len(c.guests) > 2*MaxMembers {
-			c.drop(g)
-		}
+		c.admit(g)
 	case !c.guests[g]:
 	case e.err != nil:
 		c.drop(g)
-	case !g.hello:
+	case g.hello == nil:
 		c.welcome(g, e.message)
 	default:
 		c.answer(g, e.message)
@@ -88,7 +87,8 @@ func (c *coordinator) welcome(g *guest, m *message) {
 		c.drop(g)
 		return
 	}
-	g.hello, g.avoid = true, m.Hello.avoid()
+	m.Hello.Member = g.who // for what is said of it
+	g.hello = m.Hello
 	c.announce()
 }
 
@@ -101,7 +101,7 @@ func (c *coordinator) answer(g *guest, m *message) {
 	case m.Round != c.round || !g.pending:
 	case m.Kind == refuseKind:
 		g.pending, c.refusal = false, true
-		g.avoid = append(g.avoid, m.Refused...)
+		g.hello.Refused = append(g.hello.Refused, m.Refused...)
 		c.refuse(g.who, m.Reason)
 	default:
 		g.pending = false
@@ -113,21 +113,52 @@ func (c *coordinator) refuse(who Member, reason string) {
 	c.story.Refused = append(c.story.Refused, fmt.Sprintf("pid %v: %s", who, reason))
 }
 
-// drop ends the conversation with a guest that is gone or talks nonsense.
+// maxUnsent is how many messages wait for a guest that does not read. Each that comes is announced to
+// all, so there can be some hundred.
+const maxUnsent = 4 * MaxMembers
+
+// admit begins the conversation with a guest.
+func (c *coordinator) admit(g *guest) {
+	g.out = make(chan *message, maxUnsent)
+	c.guests[g] = true
+	c.writers.Go(func() { c.write(g) })
+	if len(c.guests) > 2*MaxMembers {
+		c.drop(g)
+	}
+}
+
+// drop ends the conversation with a guest that is gone or talks nonsense, when it has heard what it was
+// told.
 func (c *coordinator) drop(g *guest) {
 	delete(c.guests, g)
-	_ = g.conn.Close() // its reader ends with an error, which nobody waits for
+	close(g.out)
 	c.lost = c.lost || g.asked
-	if g.hello {
+	if g.hello != nil {
 		c.announce()
 	}
 }
 
-// tell sends a message. Who does not read it in time is gone; its reader says so.
+// tell has a message sent, and does not wait for that: one guest that is stopped holds up nobody. Who does
+// not read for long is gone; its reader says so.
 func (c *coordinator) tell(g *guest, m *message) {
-	_ = g.conn.SetWriteDeadline(time.Now().Add(writePatience)) // an error shows when writing
-	if err := writeMessage(g.conn, m); err != nil {
+	select {
+	case g.out <- m:
+	default:
 		_ = g.conn.Close()
+	}
+}
+
+// write sends what a guest is told, and closes the connection at the end, when the guest does not read,
+// or when cut is done. After that its reader ends with an error, which nobody needs to wait for.
+func (c *coordinator) write(g *guest) {
+	stop := context.AfterFunc(c.cut, func() { _ = g.conn.Close() })
+	defer stop()
+	defer g.conn.Close()
+	for m := range g.out {
+		_ = g.conn.SetWriteDeadline(time.Now().Add(writePatience)) // an error shows when writing
+		if writeMessage(g.conn, m) != nil {
+			return
+		}
 	}
 }
 
@@ -135,7 +166,7 @@ func (c *coordinator) tell(g *guest, m *message) {
 func (c *coordinator) present() int {
 	n := 1
 	for g := range c.guests {
-		if g.hello {
+		if g.hello != nil {
 			n++
 		}
 	}
@@ -146,13 +177,13 @@ func (c *coordinator) present() int {
 func (c *coordinator) announce() {
 	roster := []Member{c.self}
 	for g := range c.guests {
-		if g.hello && len(roster) < maxRoster {
+		if g.hello != nil && len(roster) < maxRoster {
 			roster = append(roster, g.who)
 		}
 	}
 	c.story.Present, c.story.Members = c.present(), roster
 	for g := range c.guests {
-		if g.hello {
+		if g.hello != nil {
 			c.tell(g, &message{Kind: rosterKind, Count: c.story.Present, Roster: roster})
 		}
 	}

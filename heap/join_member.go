@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/shmheap/shmheap/internal/crashpoint"
@@ -58,10 +60,25 @@ func (j *joining) hello() *hello {
 	if bitsErr != nil {
 		bits = 0
 	}
+	sanitizer, _ := probe.Sanitizer() // what cannot be told is not
+	var headroom *uint64
+	if left := probe.Headroom(); left != math.MaxUint64 {
+		headroom = &left
+	}
 	return &hello{
 		Member: j.self, Wish: j.wish, Bits: bits, Known: err == nil,
-		Gaps: gaps[:min(len(gaps), maxGaps)], Refused: j.refused,
+		Gaps: gaps[:min(len(gaps), maxGaps)], Refused: slices.Clone(j.refused),
+		Reserved: j.handed(), Sanitizer: sanitizer, Headroom: headroom,
 	}
+}
+
+// handed returns what a launcher reserved for this process and fits the heap.
+func (j *joining) handed() []probe.Range {
+	ranges, _ := probe.ReservedFor(j.self.PID) // what cannot be proved was not
+	ranges = slices.DeleteFunc(ranges, func(r probe.Range) bool {
+		return r.Size() != j.wish.Size || j.wish.Base != 0 && r.Start != j.wish.Base
+	})
+	return ranges[:min(len(ranges), maxReserved)]
 }
 
 // obey does what one message asks for.

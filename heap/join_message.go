@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/shmheap/shmheap/internal/layout"
@@ -19,6 +21,8 @@ const (
 	maxGaps    = 512
 	maxRefused = 128 // ranges that a member remembers having refused
 	maxRoster  = 32  // members named to the others
+	// maxReserved is how many ranges that a launcher reserved a member tells of.
+	maxReserved = 16
 	// MaxMembers is the most members that Join waits for. Any number may come later.
 	MaxMembers = 256
 )
@@ -59,6 +63,44 @@ type hello struct {
 	Known   bool          `json:"known"`             // Gaps are all that there are
 	Gaps    []probe.Range `json:"gaps,omitempty"`    // in the windows, with room for the heap
 	Refused []probe.Range `json:"refused,omitempty"` // by this member, to coordinators before this one
+	// Reserved were reserved for it by a launcher, each of the heap's size: it can have those too.
+	Reserved  []probe.Range `json:"reserved,omitempty"`
+	Sanitizer string        `json:"sanitizer,omitempty"` // that it runs with: a name of package probe
+	Headroom  *uint64       `json:"headroom,omitempty"`  // bytes of addresses that RLIMIT_AS leaves it; nil: no limit
+}
+
+// avoid returns where a member has no room, what it refused, and where its sanitizer is.
+func (h *hello) avoid() []probe.Range {
+	avoid := append(probe.SanitizerRanges(h.Sanitizer), h.Refused...)
+	if !h.Known {
+		return avoid
+	}
+	var end uint64
+	for _, gap := range h.Gaps { // not necessarily ascending, coming from elsewhere: then more is avoided
+		avoid = append(avoid, probe.Range{Start: end, End: gap.Start})
+		end = max(end, gap.End)
+	}
+	return append(avoid, probe.Range{Start: end, End: math.MaxUint64})
+}
+
+// takes reports whether a member can have r, as far as it said. Its own reservation is in no gap.
+func (h *hello) takes(r probe.Range) bool {
+	if slices.ContainsFunc(h.Refused, r.Overlaps) || h.sanitized(r) {
+		return false
+	}
+	return !h.Known || slices.Contains(h.Reserved, r) || slices.ContainsFunc(h.Gaps, func(gap probe.Range) bool {
+		return gap.Start <= r.Start && r.End <= gap.End
+	})
+}
+
+// sanitized reports whether r overlaps what the member's sanitizer needs.
+func (h *hello) sanitized(r probe.Range) bool {
+	return slices.ContainsFunc(probe.SanitizerRanges(h.Sanitizer), r.Overlaps)
+}
+
+// short reports whether the member's limit leaves too few addresses for the heap.
+func (h *hello) short() bool {
+	return h.Headroom != nil && *h.Headroom < h.Wish.Size && len(h.Reserved) == 0
 }
 
 // wish is what all members must want alike.
@@ -147,7 +189,8 @@ func (h *hello) valid() bool {
 	w := &h.Wish
 	_, err := layout.NewGeometry(w.Size, w.MaxRoots, w.MaxPeers, w.MaxCaches)
 	return err == nil && h.Member.valid() && w.Members >= 1 && w.Members <= MaxMembers && len(w.System) <= maxText &&
-		h.Bits >= 0 && h.Bits <= 64 && validRanges(h.Gaps, maxGaps) && validRanges(h.Refused, maxRefused)
+		h.Bits >= 0 && h.Bits <= 64 && validRanges(h.Gaps, maxGaps) && validRanges(h.Refused, maxRefused) &&
+		validRanges(h.Reserved, maxReserved) && validText(h.Sanitizer)
 }
 
 func (m Member) valid() bool {

@@ -137,7 +137,7 @@ var sanitizers = []sanitizer{
 	},
 	{"ThreadSanitizer", []uint64{0x80_0000_0000, 0x100_0000_0000}, []Range{{0x80_0000_0000, 0x5500_0000_0000}, {0x5680_0000_0000, 0x7e80_0000_0000}}},
 	{"ThreadSanitizer", []uint64{0x200_0000_0000, 0x1000_0000_0000}, []Range{{0x200_0000_0000, 0x5500_0000_0000}, {0x5a00_0000_0000, 0x7e80_0000_0000}}},
-	{"Go race detector", []uint64{goFixedHeap, 0x3060_0000_0000}, []Range{{0x2000_0000_0000, 0x21c0_0000_0000}, {0x3000_0000_0000, 0x4000_0000_0000}}},
+	{raceDetector, []uint64{goFixedHeap, 0x3060_0000_0000}, []Range{{0x2000_0000_0000, 0x21c0_0000_0000}, {0x3000_0000_0000, 0x4000_0000_0000}}},
 }
 
 // goFixedHeap is where Go starts its heap under a sanitizer, and did always before Go 1.26.

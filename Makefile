@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill nightly
+STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest nightly
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -29,7 +29,8 @@ cross: ## build, vet and link the tests for every supported system
 fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
 blackbox: ## the tests of the command and of many processes
 kill: ## kill processes at every instruction of every operation, and at random
-nightly: ## the same with everything that takes too long for each change: hours
+guest: ## the tests that need another processor or kernel, in QEMU
+nightly: ## the same as kill with everything that takes too long for each change: hours
 
 $(STEPS):
 	@bash .ci/test.sh $@

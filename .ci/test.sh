@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill"
+steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest"
 
 # Steps that take too long for every change; they run when they are named.
 long_steps="nightly"
@@ -19,13 +19,18 @@ platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
 # build. With -e a package that does not build is listed too, for go test to fail on.
 units=$(go list -e ./... | grep -v -e '/tests$' -e '/tests/' -e '/internal/lint$')
 
+# Everything under tests but the machines and the kills, which have steps.
+blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/crash$')
+
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 # What the tests on real programs need: program and Debian package. Where it may not install, the tests
 # that lack one say so.
 programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
-    clang:clang setarch:util-linux script:bsdutils g++:g++"
+    clang:clang setarch:util-linux script:bsdutils g++:g++
+    qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu"
 
 # The allocators that the benchmarks compare with: header and Debian package.
 headers="mimalloc.h:libmimalloc-dev jemalloc/jemalloc.h:libjemalloc-dev boost/version.hpp:libboost-dev"
@@ -42,6 +47,10 @@ step_tools() {
     # The run-time libraries of clang's sanitizers are a package of their own.
     if command -v clang >/dev/null && ! ls "$(clang -print-resource-dir)"/lib/linux/*msan* >/dev/null 2>&1; then
         install "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+    fi
+    # So are the headers and the library of the cross compiler.
+    if command -v aarch64-linux-gnu-gcc >/dev/null && [ ! -e /usr/aarch64-linux-gnu/include/stdio.h ]; then
+        install libc6-dev-arm64-cross
     fi
 }
 
@@ -100,9 +109,9 @@ step_race() {
 
 # The two builds differ in how a process dies and not in what becomes of the others: a short storm is
 # enough.
-step_portable() { SHMHEAP_STORM=30 go test -tags=shmheap_portable $units ./tests/...; }
+step_portable() { SHMHEAP_STORM=30 go test -tags=shmheap_portable $units $blackbox ./tests/crash; }
 
-step_crash() { SHMHEAP_STORM=30 go test -tags=crashpoint $units ./tests/...; }
+step_crash() { SHMHEAP_STORM=30 go test -tags=crashpoint $units $blackbox ./tests/crash; }
 
 # Tests are linked and not run. Without symbols, which nobody will read, that is much faster.
 step_cross() {
@@ -142,13 +151,17 @@ out_of_time() {
         echo "that was the end of the fuzzing time and no finding: go.dev/issue/75804"
 }
 
-step_blackbox() { verbose $(go list -e ./tests/... | grep -v '/tests/crash$'); }
+step_blackbox() { verbose $blackbox; }
 
 step_kill() { verbose ./tests/crash; }
 
 step_nightly() {
     SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" go test -count=1 -timeout=3h -v ./tests/crash
 }
+
+# Kernels come as packages of Debian into .cache/guest, with lists of their own: what the system has
+# installed is not touched. Once there, they are used without a network.
+step_guest() { verbose -count=1 -timeout=30m ./tests/guest; }
 
 # verbose runs go test so that its log says of every skip why. CI keeps the whole log.
 verbose() {

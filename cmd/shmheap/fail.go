@@ -94,11 +94,10 @@ func (a *app) status(cmd *cobra.Command, err error) int {
 		return own.status
 	}
 	switch {
-	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers),
-		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing):
 	case cmd.Name() == runCommandName:
 		return exitRunFailed
-	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers):
+	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers),
+		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing):
 		return exitUsage
 	case errors.Is(err, heap.ErrCorrupt):
 		return exitDamaged

@@ -109,11 +109,12 @@ type Explanation struct {
 	Attached  bool             // it has the heap mapped at its base already
 	Reserved  bool             // the base was reserved for it when it was started, which was proved: it joins
 	Doubt     error            // Conflicts look like such a reservation, and why that cannot be proved
-	Conflicts []probe.Conflict // what it has at the base unless Attached, ascending
+	Conflicts []probe.Conflict // what it has at the base unless Attached or Reserved, ascending
+	Limit     error            // why it cannot join even where nothing is in the way: probe.ErrAddressLimit or ErrBeyond
 }
 
 // Free reports whether nothing keeps the process from joining, or it has joined.
-func (e *Explanation) Free() bool { return len(e.Conflicts) == 0 }
+func (e *Explanation) Free() bool { return len(e.Conflicts) == 0 && e.Limit == nil }
 
 // Explain looks whether the process pid, or this one where pid is 0, could join the heap now, and names
 // and classifies what is in the way. Nothing is mapped or attached. The errors are those of Stat and
@@ -161,6 +162,7 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 	if err != nil {
 		return err
 	}
+	limit := probe.Room(span, e.PID, all)
 	if e.PID == 0 {
 		e.PID = os.Getpid()
 	}
@@ -176,7 +178,7 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 		e.prove(span)
 	}
 	if !e.Attached && !e.Reserved {
-		e.Conflicts = conflicts
+		e.Conflicts, e.Limit = conflicts, limit
 	}
 	return nil
 }
@@ -191,7 +193,11 @@ func (e *Explanation) prove(span probe.Range) {
 
 func mappingsOf(pid int) ([]probe.Mapping, error) {
 	if pid == 0 {
-		return probe.Self()
+		all, err := probe.Self()
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", probe.ErrHidden, err)
+		}
+		return all, err
 	}
 	return probe.Of(pid)
 }

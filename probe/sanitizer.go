@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -45,6 +46,27 @@ func SanitizerRanges(name string) []Range {
 }
 
 const raceDetector = "Go race detector"
+
+// Room returns why a process that has these mappings, and pid for its id, cannot have r even where nothing
+// is in the way: an error that wraps ErrBeyond or ErrAddressLimit. It is nil where there is no reason, or
+// none that can be seen. pid 0 is this process.
+func Room(r Range, pid int, mappings []Mapping) error {
+	if err := Reachable(r); err != nil {
+		return err
+	}
+	limit := orNone(sys.AddressLimit())
+	if pid != 0 {
+		limit = orNone(sys.AddressLimitOf(pid))
+	}
+	used := uint64(0)
+	for _, m := range mappings {
+		used += m.Size()
+	}
+	if r.Size() > limit-min(used, limit) {
+		return fmt.Errorf("%w of %d bytes: %d in use, %d more needed", ErrAddressLimit, limit, used, r.Size())
+	}
+	return nil
+}
 
 // Headroom returns how many bytes of addresses the limit of this process (RLIMIT_AS) leaves, or
 // math.MaxUint64 where there is no limit or none is known.

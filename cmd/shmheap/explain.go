@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,7 +24,8 @@ Addresses that "shmheap run" or "shmheap stamp" reserved for the process are not
 in its way; it takes them over when it joins. That they did is proved by what is
 written there, which takes the right to trace the process.
 
-Exit status: 0 it can join, or has joined; 1 something is in the way.`
+Exit status: 0 it can join, or has joined; 1 something is in the way, or its
+addresses are limited.`
 
 const explainExample = `  shmheap explain orders
   shmheap explain orders --pid 4711
@@ -38,6 +40,7 @@ type explainJSON struct {
 	Free      bool           `json:"free"`     // the process can join, or has joined
 	Attached  bool           `json:"attached"` // it has joined
 	Reserved  bool           `json:"reserved"` // the base was reserved for it when it was started
+	Limit     string         `json:"limit"`    // why it cannot join whatever is in the way, "" where it can
 	Doubt     string         `json:"doubt"`    // why that cannot be proved, "" where there is no doubt
 	Peers     []peerJSON     `json:"peers"`
 	Conflicts []conflictJSON `json:"conflicts"`
@@ -98,7 +101,7 @@ func (a *app) explain(name string, pid int) error {
 		a.printExplanation(e)
 	}
 	if err == nil && !e.Free() {
-		err = &reportedError{fmt.Errorf("heap %q: %w", name, probe.ErrTaken)}
+		err = &reportedError{fmt.Errorf("heap %q: %w", name, cmp.Or(e.Limit, probe.ErrTaken))}
 	}
 	return err
 }
@@ -110,6 +113,9 @@ func newExplainJSON(e *heap.Explanation) explainJSON {
 	}
 	if e.Doubt != nil {
 		j.Doubt = e.Doubt.Error()
+	}
+	if e.Limit != nil {
+		j.Limit = e.Limit.Error()
 	}
 	for _, p := range e.Peers {
 		j.Peers = append(j.Peers, newPeerJSON(p))
@@ -149,8 +155,11 @@ func (a *app) printExplanation(e *heap.Explanation) {
 		a.printf("process %d can join it: the addresses were reserved for it when it was started\n", e.PID)
 	case e.Free():
 		a.printf("process %d can join it: nothing is in the way\n", e.PID)
-	default:
+	case len(e.Conflicts) > 0:
 		a.printConflicts(e)
+	}
+	if e.Limit != nil {
+		a.printf("process %d cannot join it: %v\n", e.PID, e.Limit)
 	}
 }
 

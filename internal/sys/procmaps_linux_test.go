@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -73,4 +74,55 @@ func TestCurrentSettings(t *testing.T) {
 	if n := readSysctl("no/such"); n != -1 {
 		t.Errorf("no such sysctl: %d", n)
 	}
+}
+
+func TestAddressLimitOf(t *testing.T) {
+	own, err := AddressLimit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := AddressLimitOf(os.Getpid()); got != own || err != nil {
+		t.Errorf("%d, %v, want %d", got, err, own)
+	}
+	const head = "Limit                     Soft Limit           Hard Limit           Units     \n"
+	for text, want := range map[string]uint64{
+		head + "Max address space         4096                 unlimited            bytes     \n": 4096,
+		head + "Max address space         unlimited            unlimited            bytes     \n": 1<<64 - 1,
+	} {
+		if got, err := parseAddressLimit(text); got != want || err != nil {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", head, "Max address space", "Max address space x y"} {
+		if _, err := parseAddressLimit(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+	if _, err := AddressLimitOf(1<<31 - 1); !IsGone(err) {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
+// TestOfThisProcessFromOutside: what is read of another process is the same as what this one knows.
+func TestOfThisProcessFromOutside(t *testing.T) {
+	name := "PATH"
+	if got, err := EnvironmentOf(os.Getpid(), name); got != os.Getenv(name) || err != nil {
+		t.Errorf("%s=%q, %v", name, got, err)
+	}
+	if got, err := EnvironmentOf(os.Getpid(), "NO_SUCH_VARIABLE"); got != "" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	var own, outside [16]byte
+	at := uint64(reflect.ValueOf(TestAddressLimitOf).Pointer())
+	if err := errors.Join(ReadOwn(at, own[:]), ReadMemoryOf(os.Getpid(), at, outside[:])); err != nil || own != outside || own == [16]byte{} {
+		t.Errorf("%x and %x, %v", own, outside, err)
+	}
+	if err := ReadMemoryOf(os.Getpid(), 1<<63, own[:]); err == nil {
+		t.Error("read from the kernel's half")
+	}
+	f, err := OpenProgramOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
 }

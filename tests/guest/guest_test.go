@@ -11,6 +11,7 @@ import (
 func TestFiveLevels(t *testing.T) {
 	l := newLab(t, "amd64", "qemu-system-x86")
 	l.build("shmheap", "cmd/shmheap")
+	l.only = "Above|Shared|Conflict|Join|Command|Reserve|Storm|Find|Gaps|Candidates|Guard"
 	steps := l.test("tests/above", "probe")
 	r := l.run(guest.Guest{Kernel: l.kernel("6.12"), Steps: steps})
 	wantAbove(t, r)

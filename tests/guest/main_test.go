@@ -32,6 +32,7 @@ type lab struct {
 	t     *testing.T
 	arch  string
 	dir   string // here
+	only  string // the tests to run, as the flag -run of go test; "" is all
 	files []guest.File
 }
 
@@ -131,8 +132,8 @@ func (l *lab) test(pkgs ...string) (steps []guest.Step) {
 		l.files = append(l.files, guest.File{Path: binary, Host: out})
 		l.testdata(pkg)
 		steps = append(steps, guest.Step{
-			Name: name, Args: []string{binary, "-test.v", "-test.short", "-test.timeout=4m", "-test.skip=" + slow}, Dir: path.Join("/src", pkg),
-			Env: []string{"SHMTEST_PROGRAMS=" + programs}, Timeout: 5 * time.Minute,
+			Name: name, Args: []string{binary, "-test.v", "-test.short", "-test.timeout=10m", "-test.run=" + l.only, "-test.skip=" + slow}, Dir: path.Join("/src", pkg),
+			Env: []string{"SHMTEST_PROGRAMS=" + programs}, Timeout: 12 * time.Minute,
 		})
 	}
 	return steps
@@ -157,7 +158,7 @@ func (l *lab) testdata(pkg string) {
 // run boots the guest and fails the test for each step that failed.
 func (l *lab) run(g guest.Guest) *guest.Result {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 25*time.Minute)
 	defer cancel()
 	g.Arch, g.Files = l.arch, l.files
 	begin := time.Now()

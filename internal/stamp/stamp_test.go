@@ -152,6 +152,9 @@ func TestUnsuitable(t *testing.T) {
 }
 
 func TestBadRanges(t *testing.T) {
+	if err := Check(file(t, common()), Range{1 << 48, unit}); !errors.Is(err, ErrUnsuitable) || !strings.Contains(err.Error(), "brk") {
+		t.Errorf("above the default addresses: %v", err)
+	}
 	for _, r := range []Range{{}, {low.Base, 0}, {0, unit}, {low.Base + 1, unit}, {low.Base, unit + 1}, {1<<64 - unit, 2 * unit}, {1 << 57, unit}} {
 		if err := Check(file(t, common()), r); err == nil {
 			t.Errorf("%v was taken", r)

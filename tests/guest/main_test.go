@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,19 +178,22 @@ func (l *lab) run(g guest.Guest) *guest.Result {
 }
 
 // outcome is the line with which a test in the guest ends, at the left margin.
-var outcome = regexp.MustCompile(`(?m)^--- (PASS|SKIP|FAIL): (\S+)`)
+var outcome = regexp.MustCompile(`(?m)^--- (PASS|SKIP|FAIL): (\S+) \((\d+)\.\d+s\)`)
 
 // judge reports a step whose tests failed, and counts the others.
 func judge(t *testing.T, step guest.StepResult) {
 	counts := map[string]int{}
-	skipped := ""
+	var skipped, long string
 	for _, m := range outcome.FindAllStringSubmatch(step.Output, -1) {
 		if counts[m[1]]++; m[1] == "SKIP" {
 			skipped += " " + m[2]
 		}
+		if len(m[3]) > 1 { // ten seconds and more
+			long += fmt.Sprintf(" %s %s s", m[2], m[3])
+		}
 	}
-	t.Logf("note: %s: %d passed, %d skipped, %.1f s%s", step.Name, counts["PASS"], counts["SKIP"], step.Duration.Seconds(),
-		fmt.Sprintf(" (skipped:%s)", skipped))
+	t.Logf("note: %s: %d passed, %d skipped, %.1f s; skipped:%s; slow:%s", step.Name, counts["PASS"], counts["SKIP"],
+		step.Duration.Seconds(), cmp.Or(skipped, " none"), cmp.Or(long, " none"))
 	if step.Status != 0 || counts["FAIL"] > 0 || counts["PASS"] == 0 {
 		t.Errorf("status %d, late %t, %d failed\n%s", step.Status, step.Late, counts["FAIL"], step.Output)
 	}

@@ -57,16 +57,23 @@ type session struct {
 	heap *heap.Heap
 }
 
+// commands are those that not every system has.
+var commands = map[string]func(s *session, args []string) (string, error){}
+
 func (s *session) do(command string, args []string) (string, error) {
 	switch command {
 	case "block": // START SIZE
 		_, err := probe.Reserve(number(args[0]), number(args[1]))
 		return "blocked", err
-	case "join": // NAME MEMBERS SECONDS
+	case "join": // NAME MEMBERS SECONDS [SIZE]
+		o := heap.JoinOptions{Members: int(number(args[1])), Size: size, Dir: s.dir}
+		if len(args) > 3 {
+			o.Size = number(args[3])
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(number(args[2]))*time.Second)
 		defer cancel()
 		var err error
-		s.heap, err = heap.Join(ctx, args[0], &heap.JoinOptions{Members: int(number(args[1])), Size: size, Dir: s.dir})
+		s.heap, err = heap.Join(ctx, args[0], &o)
 		if err != nil {
 			return "", err
 		}
@@ -82,6 +89,9 @@ func (s *session) do(command string, args []string) (string, error) {
 		return fmt.Sprintf("got %#x", s.heap.Memory().Word(s.slot(args[0])).Load()), nil
 	case "check":
 		return "clean", s.heap.Check().Err()
+	}
+	if more := commands[command]; more != nil {
+		return more(s, args)
 	}
 	return "", fmt.Errorf("no command %q", command)
 }

@@ -17,6 +17,7 @@ import (
 type Cache struct {
 	shared bins // first, so that no front crosses a cache line
 	slots  slots
+	far    *[farSlots]farSlot // nil until a block of others is freed
 
 	a       *Allocator
 	id      uint16
@@ -219,6 +220,7 @@ func (c *Cache) freeBlock(b *block, off uint64) error {
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
 	crashpoint.Hit("alloc.free.after-remote")
+	c.enterFar(b, off)
 	return nil
 }
 
@@ -254,6 +256,7 @@ func (c *Cache) Close() error {
 func (c *Cache) release() error {
 	c.closed = true
 	c.slots.init()
+	c.far = nil
 	var first error
 	for b := range c.everyBin {
 		if err := c.releaseBin(b); err != nil && first == nil {

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
 )
@@ -123,8 +124,53 @@ func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {
 	return c.a.memory.Pointer(off), nil
 }
 
+// farSlot is what a cache knows of a granule in a slab of others, from the last time that it freed a block
+// there. The slab's state says whether that is still so; whoever may own the slab then, it has the same class.
+type farSlot struct {
+	slot
+	state *mem.Word // of the slab
+	want  uint64    // what state must be
+}
+
+// farSlots is the number of places for slots of others' granules. Two granules that share one drive each other
+// out.
+const farSlots = 256
+
+// freeFar is the short way for blocks of slabs of others: one OR sets the block's remote bit. It reports whether
+// it did.
+func (c *Cache) freeFar(p unsafe.Pointer) bool {
+	if c.far == nil {
+		return false
+	}
+	s := &c.far[uintptr(p)>>layout.GranuleShift%farSlots]
+	rel := uintptr(p) - s.start
+	product := uint64(rel) * uint64(s.recip)
+	if rel >= uintptr(s.extent) || uint32(product) >= s.recip || s.state.Load() != s.want {
+		return false
+	}
+	i := product >> 32
+	local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
+	remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
+	bit := uint64(1) << (i & 63)
+	if (local.Load()|remote.Load())&bit != 0 || remote.Or(bit)&bit != 0 {
+		return false
+	}
+	crashpoint.Hit("alloc.free.after-far")
+	return true
+}
+
+// enterFar makes freeFar find the granule of a block in a slab of others.
+func (c *Cache) enterFar(b *block, off uint64) {
+	if c.far == nil {
+		c.far = new([farSlots]farSlot)
+	}
+	c.far[uintptr(c.a.memory.Pointer(off))>>layout.GranuleShift%farSlots] = farSlot{
+		slot: c.a.slotOf(c.a.slab(b.head, b.state)), state: &c.a.states[b.head], want: uint64(b.state),
+	}
+}
+
 func (c *Cache) freeSlow(p unsafe.Pointer) error {
-	if p == nil {
+	if p == nil || c.freeFar(p) {
 		return nil
 	}
 	off, err := c.a.blockOffset(p)
@@ -168,9 +214,13 @@ func (c *Cache) enterSlab(s slab) {
 }
 
 func (c *Cache) enterSlot(s slab, g uint64) {
+	*c.slots.at(uintptr(c.a.memory.Pointer(g << layout.GranuleShift))) = c.a.slotOf(s)
+}
+
+func (a *Allocator) slotOf(s slab) slot {
 	class := &layout.Classes[s.class]
-	*c.slots.at(uintptr(c.a.memory.Pointer(g << layout.GranuleShift))) = slot{
-		start: uintptr(c.a.memory.Pointer(s.head << layout.GranuleShift)), local: &s.local[0], remote: &s.remote[0],
+	return slot{
+		start: uintptr(a.memory.Pointer(s.head << layout.GranuleShift)), local: &s.local[0], remote: &s.remote[0],
 		extent: class.Size * class.Blocks, recip: class.Recip,
 	}
 }

@@ -12,10 +12,10 @@ import (
 // some 10 us a granule. What is kept is bounded: when this process has freed more than it has taken again
 // by the allowance, it counts the heap and gives back what is too much, the highest granules first.
 //
-//	allowance = 4 MiB + 1/32 of what is in use + what this process got back too late
+//	allowance = 1 MiB + 1/32 of what is in use + twice the longest run that came back too soon
 //
-// The last term grows when storage is needed that was given back a moment before, and shrinks by half with
-// each count later on. Nothing of it lies in the heap, so there is nothing to recover.
+// The last term is for large blocks that come and go: a run that needs storage a moment after some was given
+// back. It shrinks by half with each count that is not so soon after the last. Nothing of it lies in the heap, so there is nothing to recover.
 type retention struct {
 	freed atomic.Int64 // granules freed with their storage, less those taken again, since the last count
 
@@ -26,9 +26,8 @@ type retention struct {
 }
 
 const (
-	retainAlways  = 4 << 20 >> layout.GranuleShift
+	retainAlways  = 1 << 20 >> layout.GranuleShift
 	retainPart    = 32
-	retainExtra   = 2 << 30 >> layout.GranuleShift // bound of extra
 	retainMoment  = time.Second
 	retainAtATime = 16 << 20 >> layout.GranuleShift // granules given back by one call
 )
@@ -38,14 +37,14 @@ func (r *retention) init() { r.allowed.Store(retainAlways) }
 // took notes that n granules were claimed, of which fresh had no storage.
 func (r *retention) took(n, fresh uint64) {
 	r.freed.Add(-int64(n - fresh))
-	if fresh < retainAlways/8 {
+	if fresh <= retainAlways {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.punched) < retainMoment {
-		r.extra = min(r.extra+2*int64(fresh), retainExtra)
-		r.allowed.Add(2 * int64(fresh))
+	if more := 2*int64(n) - r.extra; more > 0 && time.Since(r.punched) < retainMoment {
+		r.extra += more
+		r.allowed.Add(more)
 	}
 }
 

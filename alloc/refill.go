@@ -49,7 +49,7 @@ func (c *Cache) extendBin(b *bin) error {
 func (c *Cache) insist(try func() error) error {
 	err := try()
 	for pause := 50 * time.Microsecond; errors.Is(err, ErrNoSpace) && pause < 2*time.Millisecond; pause *= 2 {
-		if !c.makeSpace() {
+		if !c.makeSpace(err) {
 			time.Sleep(pause)
 		}
 		if err = try(); err == nil || !c.a.isUnsettled() && pause > 100*time.Microsecond {
@@ -122,9 +122,11 @@ func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
 
 // makeSpace frees granules that nobody needs: empty slabs of this cache and of the allocator's others
 // that are idle, and what dead peers hold. It makes the next search for slabs of nobody look at all of
-// them. Other processes' caches keep their empty slabs. It reports whether it freed anything.
-func (c *Cache) makeSpace() bool {
+// them. Other processes' caches keep their empty slabs. What err says is lacking for the limit of the heap is
+// taken from free granules. It reports whether it freed anything.
+func (c *Cache) makeSpace(err error) bool {
 	dropped := c.dropEmpties() + c.a.near.dropEmpties() + c.a.shards.dropEmpties(c)
+	dropped += c.trimFor(err)
 	recovered, _, err := c.a.recoverOnce()
 	for class := range layout.NumClasses {
 		c.a.super.Orphans[class].StoreRelease(1)

@@ -18,6 +18,7 @@ type goRegion struct {
 
 	mu    sync.Mutex
 	limit int // granules that the "file system" has
+	bound int // the limit of the heap, in granules; 0 is none
 	alive map[heap.PeerID]bool
 }
 
@@ -77,6 +78,9 @@ func (r *goRegion) Commit(off, n uint64) error {
 	if !r.memory.Contains(off, n) || n == 0 {
 		return fmt.Errorf("commit %d bytes at %d: %w", n, off, heap.ErrOffset)
 	}
+	if err := r.withinBound(off>>layout.GranuleShift, (off+n-1)>>layout.GranuleShift); err != nil {
+		return err
+	}
 	for g := off >> layout.GranuleShift; g <= (off+n-1)>>layout.GranuleShift; g++ {
 		word, bit := r.committedWord(g)
 		if word.Load()&bit == 0 && r.committed() >= r.limit {
@@ -85,6 +89,22 @@ func (r *goRegion) Commit(off, n uint64) error {
 		word.Or(bit)
 	}
 	return nil
+}
+
+// withinBound is what the limit of a heap is.
+func (r *goRegion) withinBound(first, last uint64) error {
+	want, have := uint64(0), uint64(r.committed())
+	for g := first; g <= last; g++ {
+		if word, bit := r.committedWord(g); word.Load()&bit == 0 {
+			want++
+		}
+	}
+	if r.bound == 0 || want == 0 || have+want <= uint64(r.bound) {
+		return nil
+	}
+	return &heap.LimitError{
+		Limit: uint64(r.bound) << layout.GranuleShift, Committed: have << layout.GranuleShift, Want: want << layout.GranuleShift,
+	}
 }
 
 // committedWord returns the word of the committed bitmap that has the granule's bit, and the bit.

@@ -13,7 +13,8 @@ import (
 
 // Commit gives every granule that overlaps the n bytes at off storage, so that touching them cannot
 // raise SIGBUS. It is how the heap grows; peers need do nothing. It returns ErrNoSpace when the file
-// system is full, and then some of the granules may have been committed.
+// system is full, and a *LimitError when the heap may not have so much; then some of the granules may
+// have been committed.
 //
 // The caller owns the granules, or they are tables, which are never decommitted. Killed between
 // allocation and bit, a granule has storage that the bitmap does not know of; the next Commit of it
@@ -49,11 +50,14 @@ func (h *Heap) commit(off, n uint64) error {
 }
 
 func (h *Heap) commitRun(first, end uint64) error {
-	var err error
-	if h.canAllocate {
+	err := h.withinLimit(end-first, end)
+	if err == nil && h.canAllocate {
 		err = h.commitByAllocating(first, end)
-	} else {
+	} else if err == nil {
 		err = h.commitByWriting(first, end)
+	}
+	if err == nil {
+		err = h.keepWithinLimit(first, end)
 	}
 	if err != nil {
 		return fmt.Errorf("grow heap %q: %w", h.geometry.name, wrapOS(err))
@@ -121,10 +125,14 @@ func (h *Heap) Decommit(off, n uint64) error {
 	if off < h.geometry.Sections.Data || (off|n)%layout.GranuleSize != 0 || n == 0 || !h.memory.Contains(off, n) {
 		return fmt.Errorf("decommit %d bytes at offset %#x: %w", n, off, ErrOffset)
 	}
-	for word, bits := range layout.BitRange(off>>layout.GranuleShift, (off+n)>>layout.GranuleShift) {
+	return h.decommit(off>>layout.GranuleShift, (off+n)>>layout.GranuleShift)
+}
+
+func (h *Heap) decommit(first, end uint64) error {
+	for word, bits := range layout.BitRange(first, end) {
 		h.committed[word].And(^bits)
 	}
-	err := sys.PunchHole(h.file, int64(off), int64(n))
+	err := sys.PunchHole(h.file, int64(first<<layout.GranuleShift), int64((end-first)<<layout.GranuleShift))
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

@@ -140,8 +140,11 @@ func (h *Heap) initialise(name string, o *Options) error {
 		return err
 	}
 	h.setCommitted(0, tables>>layout.GranuleShift)
+	if o.Limit != 0 && o.Limit < tables {
+		return fmt.Errorf("%w: a limit of %d bytes, and tables of %d", ErrSize, o.Limit, tables)
+	}
 	crashpoint.Hit("heap.create.before-superblock")
-	writeSuperblock(h.memory, &h.geometry)
+	writeSuperblock(h.memory, &h.geometry, o.Limit)
 	crashpoint.Hit("heap.create.after-superblock")
 	return h.attach()
 }

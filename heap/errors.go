@@ -21,6 +21,7 @@ var (
 	ErrVersion      = errors.New("heap has another format version")
 	ErrNotReady     = errors.New("heap is not complete")
 	ErrNoSpace      = errors.New("no space left for the heap")
+	ErrLimit        = errors.New("limit of the heap")
 	ErrClosed       = errors.New("heap is closed")
 	ErrBusy         = errors.New("heap is busy")
 	ErrName         = errors.New("invalid name")

@@ -51,7 +51,7 @@ func goodSuperblock(f *testing.F) []byte {
 		f.Fatal(err)
 	}
 	page := make([]byte, layout.SuperblockSize)
-	writeSuperblock(mem.Over(page), &geometry{Geometry: placed, base: 1 << 40, name: "a", pageSize: 4096})
+	writeSuperblock(mem.Over(page), &geometry{Geometry: placed, base: 1 << 40, name: "a", pageSize: 4096}, 0)
 	return page
 }
 

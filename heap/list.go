@@ -22,6 +22,7 @@ type Info struct {
 	Base      uint64    // address of the region
 	Size      uint64    // maximum size in bytes
 	Committed uint64    // bytes that have storage
+	Limit     uint64    // bytes that may have storage, 0 when there is no limit
 	Version   uint32    // of the format
 	PageSize  uint32    // of the system that created it
 	Created   time.Time // by the creator's clock
@@ -74,6 +75,7 @@ func describe(f *os.File, path string, g *geometry, m mem.Memory, alive func(Pee
 	info := Info{
 		Name: g.name, Path: path, ID: hex.EncodeToString(g.id[:]), Base: g.base, Size: g.Size,
 		Version: layout.Version, PageSize: g.pageSize, Created: g.created,
+		Limit:     mem.View[layout.Superblock](m, 0).Limit.Load(),
 		Committed: committedBytes(mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8)),
 	}
 	peers, err := listPeers(peerTable(m, g), alive)

@@ -14,6 +14,9 @@ type Options struct {
 	// at creation and costs address space only; storage is taken as it is needed. It is rounded up
 	// to whole granules. 0 means DefaultSize.
 	Size uint64
+	// Limit is how many bytes of the region may have storage at once, used by Create alone: see
+	// Heap.SetLimit, which changes it. 0 means no limit but Size.
+	Limit uint64
 	// Base is the address of the region. 0 lets package probe choose one.
 	Base uint64
 	// Above lets package probe choose one above the addresses that the kernel gives out unasked, where

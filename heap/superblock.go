@@ -29,7 +29,7 @@ type geometry struct {
 
 // writeSuperblock fills the first page of a new region. Nobody else can see the file yet, but a memfd
 // may have been passed on already: the ready word is stored last.
-func writeSuperblock(m mem.Memory, g *geometry) {
+func writeSuperblock(m mem.Memory, g *geometry, limit uint64) {
 	sb := mem.View[layout.Superblock](m, 0)
 	*sb = layout.Superblock{
 		Magic: layout.Magic, Version: layout.Version, Size0: layout.SuperblockSize,
@@ -41,6 +41,7 @@ func writeSuperblock(m mem.Memory, g *geometry) {
 	}
 	copy(sb.Name[:len(sb.Name)-1], g.name)
 	sb.Checksum = checksum(m)
+	sb.Limit.StoreRelease(limit)
 	sb.Ready.StoreRelease(layout.ReadyValue)
 }
 

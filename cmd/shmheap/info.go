@@ -89,11 +89,19 @@ func (a *app) printHeap(i *infoJSON) {
 		{"base", i.Base},
 		{"size", size(i.Size)},
 		{"committed", size(i.Committed)},
+		{"limit", limit(i.Limit)},
 		{"page size", size(uint64(i.PageSize))},
 		{"version", i.Version},
 		{"created", stamp(i.Created)},
 	})
 	t.Render()
+}
+
+func limit(n uint64) string {
+	if n == 0 {
+		return "none"
+	}
+	return size(n)
 }
 
 func (a *app) printPeers(peers []peerJSON) {

@@ -15,7 +15,7 @@ const initLong = `Make a heap.
 
 The size is the most that the heap can ever hold. It is address space, not
 memory: memory is taken as it is needed, so be generous. 64k is 64,000 bytes,
-64KiB is 65,536.
+64KiB is 65,536. With --limit, no more than that of it is ever in memory.
 
 The base is the address at which every process will see the heap. Without
 --base, one is chosen that hardly any program ever uses, and no other heap in
@@ -41,6 +41,7 @@ const initExample = `  shmheap init orders --size 4GiB
 type initFlags struct {
 	othersFlags
 	size  sizeValue
+	limit sizeValue
 	base  addressValue
 	above bool
 	path  string
@@ -68,6 +69,7 @@ func (a *app) initCommand() *cobra.Command {
 	flags := cmd.Flags()
 	f.add(flags)
 	flags.Var(&f.size, "size", "the most that the heap can hold, such as 512MB or 4GiB")
+	flags.Var(&f.limit, "limit", "the most memory that the heap may take, tables included (default as much as fits)")
 	flags.Var(&f.base, "base", "the address of the heap in every process, such as 0x5500_0000_0000")
 	addAbove(flags, &f.above)
 	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
@@ -80,6 +82,7 @@ func (a *app) initCommand() *cobra.Command {
 // init makes a heap and leaves it.
 func (a *app) init(name string, f *initFlags) error {
 	opts := a.options()
+	opts.Limit = uint64(f.limit)
 	opts.Size, opts.Base, opts.Path, opts.MaxPeers, opts.Above = uint64(f.size), uint64(f.base), f.path, f.peers, f.above
 	if strings.ContainsRune(name, filepath.Separator) {
 		if f.path != "" {

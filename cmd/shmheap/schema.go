@@ -17,6 +17,7 @@ type heapJSON struct {
 	Base       string    `json:"base"` // hexadecimal
 	Size       uint64    `json:"size"` // bytes, like all sizes
 	Committed  uint64    `json:"committed"`
+	Limit      uint64    `json:"limit"` // 0: none
 	PageSize   uint32    `json:"page_size"`
 	Version    uint32    `json:"version"`
 	Created    time.Time `json:"created"`
@@ -26,7 +27,7 @@ type heapJSON struct {
 
 func newHeapJSON(i heap.Info) heapJSON {
 	j := heapJSON{
-		Name: i.Name, Path: i.Path, ID: i.ID, Base: hex(i.Base), Size: i.Size, Committed: i.Committed,
+		Name: i.Name, Path: i.Path, ID: i.ID, Base: hex(i.Base), Size: i.Size, Committed: i.Committed, Limit: i.Limit,
 		PageSize: i.PageSize, Version: i.Version, Created: i.Created.UTC(), PeersAlive: i.Peers,
 	}
 	if i.Err != nil {

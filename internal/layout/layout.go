@@ -81,7 +81,12 @@ type Superblock struct {
 	// Orphans has one word per size class, non-zero when a slab of that class may have no owner.
 	Orphans [HintClasses]mem.Word
 
-	_ [SuperblockSize - ChecksummedSize - 3*128 - HintClasses*8]byte
+	// Limit is how many bytes may have storage, 0 for as many as there are. Stored by whoever sets it,
+	// read by whoever commits.
+	Limit mem.Word
+	_     [120]byte
+
+	_ [SuperblockSize - ChecksummedSize - 4*128 - HintClasses*8]byte
 }
 
 // ReadyValue is what Superblock.Ready holds in a complete heap.

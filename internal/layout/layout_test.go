@@ -41,6 +41,7 @@ func TestFrozenFormat(t *testing.T) {
 		{"Superblock.Frontier", unsafe.Offsetof(s.Frontier), 640},
 		{"Superblock.SpanHint", unsafe.Offsetof(s.SpanHint), 768},
 		{"Superblock.Orphans", unsafe.Offsetof(s.Orphans), 896},
+		{"Superblock.Limit", unsafe.Offsetof(s.Limit), 1408},
 	})
 }
 

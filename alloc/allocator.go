@@ -38,6 +38,7 @@ type Allocator struct {
 	stored []mem.Word // one bit a granule: the committed bitmap
 	busy   []mem.Word // one bit a granule, a hint: a free granule's bit is 0
 	caches []layout.Cache
+	peers  []layout.Peer
 	first  uint64 // first data granule
 	origin uint64 // the granule of the address space that granule 0 is
 	limit  uint64 // granules of the region
@@ -50,6 +51,7 @@ type Allocator struct {
 	shards shards
 
 	retention retention
+	quota     quota
 
 	mu        sync.Mutex
 	open      map[*Cache]struct{} // caches that Close has to close
@@ -79,6 +81,7 @@ func open(r region) (*Allocator, error) {
 		states: mem.Slice[mem.Word](m, g.Sections.States, g.Granules()),
 		stored: mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8),
 		busy:   mem.Slice[mem.Word](m, g.Sections.Busy, layout.BitmapSize(g.Granules())/8),
+		peers:  mem.Slice[layout.Peer](m, g.Sections.Peers, uint64(g.MaxPeers)),
 		caches: mem.Slice[layout.Cache](m, g.Sections.Caches, uint64(g.MaxCaches)+1),
 		first:  g.FirstGranule(), limit: g.Granules(),
 		open: make(map[*Cache]struct{}),

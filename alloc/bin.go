@@ -1,6 +1,8 @@
 package alloc
 
 import (
+	"math/bits"
+
 	"github.com/shmheap/shmheap/internal/layout"
 )
 
@@ -19,6 +21,10 @@ type bin struct {
 	index int          // of word in slab
 	queue queue        // the other slabs of the class, in the order of their last use
 	depth int          // how many of them refill looks at
+
+	given     uint64 // bits that free had when it was loaded or counted last
+	allocs    uint64 // blocks that went, since the last report
+	collected uint64 // blocks that came back from others, since the last report
 }
 
 func (s *bins) init(flags layout.State) {
@@ -44,8 +50,22 @@ func (b *bin) nextWord(a *Allocator) bool {
 	if b.reload() || b.findWord(a) {
 		return true
 	}
-	a.collect(b.slab)
+	b.collected += a.collect(b.slab)
 	return b.findWord(a)
+}
+
+// reload makes the blocks of the word allocatable that were freed meanwhile, and reports whether there are some.
+func (b *bin) reload() bool {
+	b.count()
+	b.free = b.word.Peek() & b.mask
+	b.given = b.free
+	return b.free != 0
+}
+
+// count notes which blocks went since free was loaded or counted last.
+func (b *bin) count() {
+	b.allocs += uint64(bits.OnesCount64(b.given &^ b.free))
+	b.given = b.free
 }
 
 // findWord looks at all words of the slab, beginning behind the current one.
@@ -81,7 +101,8 @@ func (b *bin) setAside() {
 	if b.slab.local != nil {
 		b.queue.push(b.slab.head)
 	}
-	b.slab, b.word, b.free, b.mask = slab{}, &noBlocks, 0, 0
+	b.count()
+	b.slab, b.word, b.free, b.mask, b.given = slab{}, &noBlocks, 0, 0, 0
 }
 
 // queue is a ring of slab heads.

@@ -74,6 +74,7 @@ func (a *Allocator) takeRecord() (*Cache, error) {
 		if record.Owner.Load() == 0 && record.Owner.CompareAndSwap(0, own) {
 			crashpoint.Hit("alloc.cache.after-owner")
 			record.Intent.StoreRelease(0)
+			clearCounters(&record.Counts)
 			return &Cache{a: a, id: uint16(id), record: record}, nil
 		}
 	}
@@ -198,6 +199,7 @@ func (c *Cache) freeAny(off uint64) error {
 		if err := c.claimLargeBlock(b.head, b.state); err != nil {
 			return err
 		}
+		add(&c.record.Counts.LargeFree, 1)
 		return c.releaseSpan(b.head, b.state.Run())
 	case b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
@@ -219,6 +221,7 @@ func (c *Cache) freeBlock(b *block, off uint64) error {
 	if b.remote.Or(b.bit)&b.bit != 0 {
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
+	add(&c.record.Counts.Remote, 1)
 	crashpoint.Hit("alloc.free.after-remote")
 	c.enterFar(b, off)
 	return nil
@@ -266,6 +269,7 @@ func (c *Cache) release() error {
 	if err := c.releasePrivate(); err != nil && first == nil {
 		first = err
 	}
+	c.a.keepCounts(&c.record.Counts)
 	crashpoint.Hit("alloc.cache.before-free")
 	c.record.Owner.StoreRelease(0)
 	return first
@@ -284,6 +288,7 @@ func (c *Cache) everyBin(yield func(*bin) bool) {
 
 func (c *Cache) releaseBin(b *bin) error {
 	b.setAside()
+	defer c.report(b)
 	var first error
 	for {
 		head, ok := b.queue.pop()
@@ -291,11 +296,12 @@ func (c *Cache) releaseBin(b *bin) error {
 			return first
 		}
 		s := c.a.slab(head, b.state(c.id))
-		c.a.collect(s)
+		b.collected += c.a.collect(s)
 		var err error
 		if c.a.isEmpty(s) {
 			err = c.releaseSlab(b, s)
 		} else {
+			add(&c.record.Counts.Balance, -(c.a.countUsed(s) - c.a.countPrivate(s)))
 			err = c.a.disown(head, b.state(c.id))
 		}
 		if err != nil && first == nil {

@@ -45,6 +45,15 @@
 // killed between clearing the word and the OR, leaks the block, because nobody can tell whether the
 // OR happened and the block is in use again.
 //
+// # Limits and counts
+//
+// How much of the heap has storage is limited by heap.SetLimit, and what one peer holds by SetQuota. Neither has a
+// counter in the heap, as a kill would make it drift: the first counts the committed bitmap, the second the
+// states, where a slab names its cache, whose record names its peer, and the descriptor of a large block
+// names the peer that allocated it. Usage tells of each peer what it holds, and from the records of its caches
+// what it did. Those counters are stored by their owner on the way to its next blocks, so they cost the short
+// ways nothing and lag behind them.
+//
 // # Trust
 //
 // State words, bitmaps and records are checked on use: nonsense is ErrCorrupt, never a block outside

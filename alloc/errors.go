@@ -16,6 +16,7 @@ var (
 	ErrType          = errors.New("type cannot be stored in a heap")
 	ErrTooManyCaches = errors.New("too many caches")
 	ErrNotInHeap     = errors.New("address outside the heap")
+	ErrQuota         = errors.New("quota of the peer")
 	ErrOccupied      = errors.New("word is not nil")
 	ErrCorrupt       = heap.ErrCorrupt
 	ErrNoSpace       = heap.ErrNoSpace

@@ -114,8 +114,11 @@ func (c *Cache) Free(p unsafe.Pointer) error {
 }
 
 func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {
-	if size <= layout.MaxSmall && c.shared.front(size).reload() {
-		return c.Alloc(size)
+	if size <= layout.MaxSmall {
+		b := &c.shared.all[layout.ClassOf(size)]
+		if c.report(b); b.reload() {
+			return c.Alloc(size)
+		}
 	}
 	off, err := c.alloc(size)
 	if err != nil {
@@ -184,12 +187,6 @@ func (c *Cache) freeSlow(p unsafe.Pointer) error {
 func (b *front) takeBit(bit uint64) {
 	b.free &^= bit
 	b.word.StoreRelease(b.word.Peek() &^ bit)
-}
-
-// reload makes the blocks of the word allocatable that were freed meanwhile, and reports whether there are some.
-func (b *front) reload() bool {
-	b.free = b.word.Peek() & b.mask
-	return b.free != 0
 }
 
 // offsetOf returns the offset of the block of bit 0.

@@ -187,6 +187,7 @@ func (c *Cache) freeLargeFrom(w *mem.Word, at uint64, b *block) error {
 	w.StoreRelease(0)
 	crashpoint.Hit("alloc.from.after-large")
 	c.clearIntent()
+	add(&c.record.Counts.LargeFree, 1)
 	return c.releaseSpan(b.head, b.state.Run())
 }
 

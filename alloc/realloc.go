@@ -96,8 +96,12 @@ func unpackResizing(off, kind, word uint64) resizing {
 }
 
 // claimBehind claims the granules from run to n behind a block's head, with storage.
-func (c *Cache) claimBehind(head, run, n uint64) bool {
+func (c *Cache) claimBehind(head, run, n uint64) (ok bool) {
 	a := c.a
+	if a.quota.reserve(a, n-run) != nil {
+		return false
+	}
+	defer func() { a.quota.settle(n-run, ok) }()
 	for head+n > a.frontier() {
 		if head+n > a.limit || a.extend(a.frontier()) != nil {
 			return false

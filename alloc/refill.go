@@ -21,6 +21,7 @@ func (c *Cache) refill(b *bin) error {
 	if c.closed {
 		return ErrClosed
 	}
+	c.report(b)
 	if b.nextWord(c.a) || c.reuse(b, b.depth) {
 		return nil
 	}
@@ -98,7 +99,7 @@ func (c *Cache) dropEmpty(b *bin) {
 		return
 	}
 	s := c.a.slab(head, b.state(c.id))
-	c.a.collect(s)
+	b.collected += c.a.collect(s)
 	if !c.a.isEmpty(s) || c.releaseSlab(b, s) != nil {
 		b.queue.push(head)
 	}
@@ -110,8 +111,13 @@ func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
 	if b.flags != 0 {
 		return slab{}, false
 	}
+	n := uint64(layout.Classes[b.class].Granules)
 	for range maxQueueDepth {
+		if c.a.quota.reserve(c.a, n) != nil {
+			return slab{}, false
+		}
 		s, ok := c.adopt(b.class)
+		c.a.quota.settle(n, ok)
 		if !ok || c.a.hasFree(s) {
 			return s, ok
 		}

@@ -45,6 +45,11 @@ func (r *goRegion) join(t rapid.TB) (*Allocator, *member) {
 	r.mu.Lock()
 	m := &member{goRegion: r, id: heap.MakePeerID(uint16(len(r.alive)%64), uint32(len(r.alive)/64+1))}
 	r.alive[m.id] = true
+	state := uint64(m.id.Generation())<<layout.PeerStateBits | layout.PeerAttached
+	record := mem.View[layout.Peer](r.memory, r.geometry.Sections.Peers+uint64(m.id.Slot())*layout.PeerSize)
+	record.Quota.StoreRelease(0)
+	clearCounters(&record.Counts)
+	record.State.StoreRelease(state)
 	r.mu.Unlock()
 	a, err := open(m)
 	if err != nil {

@@ -84,15 +84,18 @@ func (a *Allocator) countPrivate(s slab) (n uint64) {
 }
 
 // collect makes the blocks that others freed allocatable. Only the owner may call it. Nothing is
-// allocated from what it moves before it has returned, so it may be cut short anywhere and done again.
-func (a *Allocator) collect(s slab) {
+// allocated from what it moves before it has returned, so it may be cut short anywhere and done again. It returns
+// how many blocks those were.
+func (a *Allocator) collect(s slab) (n uint64) {
 	p := &a.bitmap[s.class]
 	for i := range s.remote {
 		r := s.remote[i].Load()
 		if r == 0 {
 			continue
 		}
-		s.local[i].StoreRelease(s.local[i].Peek() | r&p.valid(uint64(i)))
+		before := s.local[i].Peek()
+		n += uint64(bits.OnesCount64(r & p.valid(uint64(i)) &^ before))
+		s.local[i].StoreRelease(before | r&p.valid(uint64(i)))
 		crashpoint.Hit("alloc.collect.after-local")
 		if s.flags&layout.FlagPrivate != 0 {
 			s.published[i].And(^r)
@@ -100,6 +103,7 @@ func (a *Allocator) collect(s slab) {
 		s.remote[i].And(^r)
 		crashpoint.Hit("alloc.collect.after-remote")
 	}
+	return n
 }
 
 // isEmpty reports whether all blocks are free and collected. Only the owner may rely on it.
@@ -250,5 +254,6 @@ func (c *Cache) tryAdopt(class int, g uint64) (slab, bool) {
 	s := a.slab(g, orphan)
 	c.enterSlab(s)
 	a.collect(s)
+	add(&c.record.Counts.Balance, a.countUsed(s))
 	return s, true
 }

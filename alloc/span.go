@@ -46,6 +46,10 @@ func granules(n uint64) fit { return fit{n, 1} }
 // run that has storage already will do.
 func (c *Cache) claimCommitted(want fit) (head uint64, err error) {
 	n := want.n
+	if err := c.a.quota.reserve(c.a, n); err != nil {
+		return 0, err
+	}
+	defer func() { c.a.quota.settle(n, err == nil) }()
 	if head, err = c.claimRun(want); err != nil {
 		return 0, err
 	}
@@ -318,6 +322,7 @@ func granulesOf(size uint64) uint64 {
 }
 
 func (c *Cache) publishLarge(head, n uint64, owner uint16) {
+	c.chargeLarge(head, n)
 	crashpoint.Hit("alloc.large.before-publish")
 	c.a.states[head].Swap(uint64(layout.MakeState(layout.KindLarge, 0, owner, n)))
 	crashpoint.Hit("alloc.large.after-publish")

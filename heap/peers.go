@@ -122,6 +122,8 @@ func (h *Heap) takeSlot(slot uint16) {
 	h.peer = MakePeerID(slot, generation)
 	p.State.StoreRelease(uint64(generation) << layout.PeerStateBits)
 	p.PID, p.UID = uint32(os.Getpid()), uint32(os.Getuid())
+	p.Quota.StoreRelease(0)
+	p.Counts = layout.Counters{}
 	p.Attached = time.Now().UnixNano()
 	p.Program = [layout.ProgramSize]byte{}
 	copy(p.Program[:len(p.Program)-1], programName())

@@ -75,8 +75,27 @@ func gather(h *heap.Heap) (*infoJSON, error) {
 	return i, withAllocator(h, func(al *alloc.Allocator) error {
 		stats, err := al.Stats()
 		i.Allocator = newAllocatorJSON(stats)
-		return err
+		if err != nil {
+			return err
+		}
+		return i.addUsage(al)
 	})
+}
+
+// addUsage adds what the peers hold and have done.
+func (i *infoJSON) addUsage(al *alloc.Allocator) error {
+	usage, err := al.Usage()
+	if err != nil {
+		return err
+	}
+	for _, u := range usage {
+		for p := range i.Peers {
+			if i.Peers[p].ID == u.Peer.String() {
+				i.Peers[p].add(&u)
+			}
+		}
+	}
+	return nil
 }
 
 func (a *app) printHeap(i *infoJSON) {
@@ -110,13 +129,15 @@ func (a *app) printPeers(peers []peerJSON) {
 		return
 	}
 	a.printf("\n")
-	t := newTable(a.out, table.Row{"peer", "pid", "program", "attached", "state"}, "pid")
+	t := newTable(a.out, table.Row{"peer", "pid", "program", "attached", "holds", "quota", "allocs", "frees", "state"},
+		"pid", "holds", "quota", "allocs", "frees")
 	for _, p := range peers {
 		state := "dead"
 		if p.Alive {
 			state = "alive"
 		}
-		t.AppendRow(table.Row{p.ID, p.PID, p.Program, stamp(p.Attached), state})
+		t.AppendRow(table.Row{p.ID, p.PID, p.Program, stamp(p.Attached),
+			size(p.Held), limit(p.Quota), number(p.Allocs), number(p.Frees), state})
 	}
 	t.Render()
 }

@@ -51,6 +51,10 @@ type peerJSON struct {
 	Program  string    `json:"program"`
 	Attached time.Time `json:"attached"`
 	Alive    bool      `json:"alive"`
+	Held     uint64    `json:"held"`  // bytes of its slabs and large blocks
+	Quota    uint64    `json:"quota"` // bytes, 0: none
+	Allocs   uint64    `json:"allocs"`
+	Frees    uint64    `json:"frees"`
 }
 
 func newPeerJSON(p heap.Peer) peerJSON {
@@ -58,6 +62,12 @@ func newPeerJSON(p heap.Peer) peerJSON {
 		ID: p.ID.String(), PID: int(p.PID), UID: int(p.UID), Program: p.Program,
 		Attached: p.Attached.UTC(), Alive: p.Alive,
 	}
+}
+
+// add adds what the peer holds and has done.
+func (p *peerJSON) add(u *alloc.PeerUsage) {
+	p.Held, p.Quota = u.Held(), u.Quota
+	p.Allocs, p.Frees = u.Allocs+u.LargeAllocs, u.LocalFrees+u.RemoteFrees+u.LargeFrees
 }
 
 type rootJSON struct {

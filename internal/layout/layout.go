@@ -139,7 +139,12 @@ type Peer struct {
 	UID      uint32
 	Attached int64 // Unix time in nanoseconds
 	Program  [ProgramSize]byte
-	_        [72]byte
+
+	// Quota is how many bytes the peer may hold, 0 for as many as there are. Stored by the peer, 0 when it
+	// attaches.
+	Quota mem.Word
+	// Counts are the sums over caches of the peer that it has closed. Stored by the peer.
+	Counts Counters
 }
 
 // A Peer's State is a generation, raised at each attach, in the bits above PeerStateBits.
@@ -166,7 +171,25 @@ type Cache struct {
 	Intent     mem.Word
 	IntentWord mem.Word
 	IntentOld  mem.Word
-	_          [96]byte
+	_          [32]byte
+	// Counts are for people and for who looks for a peer's rates. Stored by the owner alone, from 0 when it takes
+	// the record; nothing depends on them.
+	Counts Counters
+}
+
+// Counters count what a cache did, or several. They are stored when the cache looks for blocks, so they lag by
+// what it took from the words of bitmaps that it is at: at most 64 blocks of each size class.
+type Counters struct {
+	_ structs.HostLayout
+
+	Allocs    mem.Word // blocks allocated from slabs
+	Bytes     mem.Word // of all blocks allocated, large ones included
+	Refills   mem.Word // times that a word of a bitmap was used up
+	Remote    mem.Word // blocks freed in slabs of other caches
+	Collected mem.Word // blocks that others freed in slabs of these
+	Balance   mem.Word // blocks in use that came with adopted slabs, less those that went with disowned ones
+	Large     mem.Word // large blocks allocated
+	LargeFree mem.Word // large blocks freed
 }
 
 // A Cache's Owner is state | slot << CacheSlotShift | generation << CacheGenShift.
@@ -203,6 +226,15 @@ type Slab struct {
 	_         [64]byte
 	Remote    [CoarseWords]mem.Word
 	_         [96]byte
+}
+
+// Large is the descriptor of a granule, in place of a Slab, when the granule heads a large block. It is
+// written before the state says so, by the cache that has claimed the run.
+type Large struct {
+	_ structs.HostLayout
+
+	Charged mem.Word // the peer that allocated it, generation in the low 32 bits and slot above
+	_       [SlabSize - 8]byte
 }
 
 // Fine holds the bitmaps of a slab with more than CoarseBlocks blocks.

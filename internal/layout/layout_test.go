@@ -54,6 +54,8 @@ func TestFrozenTables(t *testing.T) {
 		c  Cache
 		b  Slab
 		f  Fine
+		k  Counters
+		l  Large
 	)
 	frozen(t, []number{
 		{"Sections", unsafe.Sizeof(se), 80},
@@ -81,11 +83,25 @@ func TestFrozenTables(t *testing.T) {
 		{"Peer.UID", unsafe.Offsetof(p.UID), 12},
 		{"Peer.Attached", unsafe.Offsetof(p.Attached), 16},
 		{"Peer.Program", unsafe.Offsetof(p.Program), 24},
+		{"Peer.Quota", unsafe.Offsetof(p.Quota), 56},
+		{"Peer.Counts", unsafe.Offsetof(p.Counts), 64},
 		{"Cache", unsafe.Sizeof(c), CacheSize},
 		{"Cache.Owner", unsafe.Offsetof(c.Owner), 0},
 		{"Cache.Intent", unsafe.Offsetof(c.Intent), 8},
 		{"Cache.IntentWord", unsafe.Offsetof(c.IntentWord), 16},
 		{"Cache.IntentOld", unsafe.Offsetof(c.IntentOld), 24},
+		{"Cache.Counts", unsafe.Offsetof(c.Counts), 64},
+		{"Counters", unsafe.Sizeof(k), 64},
+		{"Counters.Allocs", unsafe.Offsetof(k.Allocs), 0},
+		{"Counters.Bytes", unsafe.Offsetof(k.Bytes), 8},
+		{"Counters.Refills", unsafe.Offsetof(k.Refills), 16},
+		{"Counters.Remote", unsafe.Offsetof(k.Remote), 24},
+		{"Counters.Collected", unsafe.Offsetof(k.Collected), 32},
+		{"Counters.Balance", unsafe.Offsetof(k.Balance), 40},
+		{"Counters.Large", unsafe.Offsetof(k.Large), 48},
+		{"Counters.LargeFree", unsafe.Offsetof(k.LargeFree), 56},
+		{"Large", unsafe.Sizeof(l), SlabSize},
+		{"Large.Charged", unsafe.Offsetof(l.Charged), 0},
 		{"Slab", unsafe.Sizeof(b), SlabSize},
 		{"Slab.Local", unsafe.Offsetof(b.Local), 0},
 		{"Slab.Published", unsafe.Offsetof(b.Published), 32},
@@ -180,7 +196,7 @@ func TestNoStoredStructHoldsAGoPointer(t *testing.T) {
 			t.Errorf("%s is a %s", path, typ)
 		}
 	}
-	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Slab{}, Fine{}} {
+	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Fine{}} {
 		walk(reflect.TypeOf(v).Name(), reflect.TypeOf(v))
 	}
 }
@@ -253,7 +269,7 @@ func TestFormatDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Slab{}, Fine{}} {
+	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Fine{}} {
 		typ := reflect.TypeOf(v)
 		_, section, found := strings.Cut(string(doc), "### "+typ.Name()+" fields\n")
 		section, _, _ = strings.Cut(section, "\n## ")

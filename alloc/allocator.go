@@ -42,7 +42,9 @@ type Allocator struct {
 	first  uint64 // first data granule
 	origin uint64 // the granule of the address space that granule 0 is
 	limit  uint64 // granules of the region
-	bitmap [layout.NumClasses]bitmapPlace
+
+	siteCount uint64 // entries of the table of sites
+	bitmap    [layout.NumClasses]bitmapPlace
 
 	// life is held for reading while the tables are used on behalf of no cache, and for writing to
 	// close. It comes before near's mutex and the shards', and those before mu.
@@ -52,6 +54,7 @@ type Allocator struct {
 
 	retention retention
 	quota     quota
+	sites     sites
 
 	mu        sync.Mutex
 	open      map[*Cache]struct{} // caches that Close has to close
@@ -83,7 +86,7 @@ func open(r region) (*Allocator, error) {
 		busy:   mem.Slice[mem.Word](m, g.Sections.Busy, layout.BitmapSize(g.Granules())/8),
 		peers:  mem.Slice[layout.Peer](m, g.Sections.Peers, uint64(g.MaxPeers)),
 		caches: mem.Slice[layout.Cache](m, g.Sections.Caches, uint64(g.MaxCaches)+1),
-		first:  g.FirstGranule(), limit: g.Granules(),
+		first:  g.FirstGranule(), limit: g.Granules(), siteCount: g.Sites(),
 		open: make(map[*Cache]struct{}),
 	}
 	for class := range a.bitmap {

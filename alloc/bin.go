@@ -22,6 +22,7 @@ type bin struct {
 	queue queue        // the other slabs of the class, in the order of their last use
 	depth int          // how many of them refill looks at
 
+	sampler          // of shared blocks
 	given     uint64 // bits that free had when it was loaded or counted last
 	allocs    uint64 // blocks that went, since the last report
 	collected uint64 // blocks that came back from others, since the last report
@@ -57,7 +58,7 @@ func (b *bin) nextWord(a *Allocator) bool {
 // reload makes the blocks of the word allocatable that were freed meanwhile, and reports whether there are some.
 func (b *bin) reload() bool {
 	b.count()
-	b.free = b.word.Peek() & b.mask
+	b.free = b.hide(b.word.Peek()&b.mask, b.free)
 	b.given = b.free
 	return b.free != 0
 }
@@ -102,6 +103,7 @@ func (b *bin) setAside() {
 		b.queue.push(b.slab.head)
 	}
 	b.count()
+	b.hide(0, b.free)
 	b.slab, b.word, b.free, b.mask, b.given = slab{}, &noBlocks, 0, 0, 0
 }
 

@@ -24,6 +24,7 @@ type Cache struct {
 	record  *layout.Cache
 	closed  bool
 	private *bins // nil until the first private block
+	sampled *bins // nil until the first sample
 
 	largePrivate bool // there may be large private blocks
 }
@@ -52,6 +53,7 @@ func (a *Allocator) newCache() (*Cache, error) {
 		return nil, err
 	}
 	c.shared.init(0)
+	c.shared.sample(&a.super.ProfileRate)
 	c.slots.init()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,7 +100,11 @@ func (c *Cache) alloc(size uint64) (uint64, error) {
 	case size > layout.MaxSmall:
 		return c.allocLarge(size, 0)
 	}
-	return c.allocFrom(&c.shared.all[layout.ClassOf(size)])
+	b, off, bit, err := c.peekShared(size)
+	if err == nil {
+		b.takeBit(bit)
+	}
+	return off, err
 }
 
 // allocFrom allocates a block of the bin, after a refill if need be.
@@ -277,7 +283,7 @@ func (c *Cache) release() error {
 
 // everyBin yields the cache's bins, of shared blocks first.
 func (c *Cache) everyBin(yield func(*bin) bool) {
-	for _, s := range []*bins{&c.shared, c.private} {
+	for _, s := range []*bins{&c.shared, c.private, c.sampled} {
 		for i := 0; s != nil && i < len(s.all); i++ {
 			if !yield(&s.all[i]) {
 				return

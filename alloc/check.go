@@ -185,6 +185,9 @@ func (c *checker) slab(g uint64, s layout.State) error {
 	if !a.hasStorage((p.local+g*p.stride)>>layout.GranuleShift) || !a.hasStorage((p.local+(g+1)*p.stride-1)>>layout.GranuleShift) {
 		return fmt.Errorf("its bitmaps have no storage")
 	}
+	if fine := a.tables.Fine + g*layout.FineSize; s.Flags()&layout.FlagSampled != 0 && !a.hasStorage(fine>>layout.GranuleShift) {
+		return fmt.Errorf("its samples have no storage")
+	}
 	v := a.slab(g, s)
 	for i := range v.local {
 		if bad := (v.local[i].Load() | v.remote[i].Load()) &^ p.valid(uint64(i)); bad != 0 {

@@ -106,6 +106,7 @@ func work(a *Allocator, acc *account) error {
 			func() error { return plain(a, acc) },
 			func() error { return private(a, acc) },
 			func() error { return resizeSlots(a, acc) },
+			func() error { return sampled(a, acc) },
 			func() error { _, err := a.Trim(); return err },
 		} {
 			if err := step(); err != nil {
@@ -235,6 +236,23 @@ func plain(a *Allocator, acc *account) error {
 	}
 	acc.Inexact = 0
 	return nil
+}
+
+// sampled passes the steps of samples.
+func sampled(a *Allocator, acc *account) error {
+	if err := a.SetProfileRate(1000); err != nil {
+		return err
+	}
+	for range 2 {
+		c, err := a.NewCache()
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(fillSlots(c, acc), c.Close(), emptySlots(acc, a, a)); err != nil {
+			return err
+		}
+	}
+	return a.SetProfileRate(0)
 }
 
 // private passes the steps of blocks that die with their cache, of which one of each kind is published.

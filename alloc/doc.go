@@ -54,6 +54,14 @@
 // what it did. Those counters are stored by their owner on the way to its next blocks, so they cost the short
 // ways nothing and lag behind them.
 //
+// # Profile
+//
+// With SetProfileRate the heap remembers of some blocks which process and line allocated them, and Profile tells
+// any process, after the death of that one too. A sample is a block in a slab of its own kind, or a large block;
+// its site lies beside the bitmaps, in a table that the allocating process writes as text, because only that
+// can read its own symbols. The bins hide free blocks from the short way of Alloc so that it ends exactly at the
+// next sample. A process killed anywhere in that leaves a free block, or an entry of the table that others take.
+//
 // # Trust
 //
 // State words, bitmaps and records are checked on use: nonsense is ErrCorrupt, never a block outside

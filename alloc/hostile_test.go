@@ -21,6 +21,7 @@ func scribble(r *goRegion, script []byte) {
 		{s.States + first*8, 8, n - first}, {s.Busy, 8, (n + 63) / 64}, {s.Hints, 8, layout.ChunkHintSize / 8},
 		{s.Caches, 8, 8 * layout.CacheSize / 8}, {s.Slabs + first*layout.SlabSize, 8, 64 * layout.SlabSize / 8},
 		{s.Fine + first*layout.FineSize, 8, 16 * layout.FineSize / 8}, {640, 128, 2}, {896, 8, layout.HintClasses},
+		{s.Sites, 8, layout.SiteSize / 8}, {1536, 8, 1},
 	}
 	for ; len(script) >= 10; script = script[10:] {
 		t := tables[int(script[0])%len(tables)]
@@ -53,6 +54,8 @@ func exercise(t *testing.T, r *goRegion, a *Allocator, c *Cache, blocks []uint64
 	a.Recover()
 	a.Check()
 	a.Stats()
+	a.Usage()
+	a.Profile()
 	a.Trim()
 	c.Close()
 	a.Check()
@@ -67,13 +70,18 @@ func hostile(t *testing.T, script []byte) {
 	for _, size := range []uint64{16, 64, 1000, 20_000, 100_000} {
 		blocks = append(blocks, mustAlloc(t, c, size), mustAlloc(t, mustCache(t, dead), size))
 	}
+	a.super.ProfileRate.StoreRelease(5000) // some of what follows are samples
+	for _, size := range []uint64{16, 1000, 200_000} {
+		a.makeSite("program", 1)
+		blocks = append(blocks, mustAlloc(t, c, size), mustAlloc(t, mustCache(t, dead), size))
+	}
 	member.die()
 	scribble(r, script)
 	exercise(t, r, a, c, blocks)
 }
 
 func FuzzHostileTables(f *testing.F) {
-	for table := range byte(8) {
+	for table := range byte(10) {
 		f.Add([]byte{table, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 		f.Add([]byte{table, 1, 0, 0, 0, 0, 0, 0, 0, 0})
 	}

@@ -71,8 +71,7 @@ func (c *Cache) allocInto(at, size uint64) error {
 	case size > layout.MaxSmall:
 		return c.allocLargeInto(w, at, size)
 	}
-	b := &c.shared.all[layout.ClassOf(size)]
-	off, bit, err := c.peekBlock(b)
+	b, off, bit, err := c.peekShared(size)
 	if err != nil {
 		return err
 	}
@@ -144,7 +143,7 @@ func (c *Cache) freeFrom(at uint64) error {
 	case b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
-	if b.state.Cache() == 0 {
+	if b.state.Cache() == 0 && b.state.Flags() == 0 {
 		c.adoptSlabOf(&b)
 	}
 	c.setIntent(off, layout.IntentFree, at)
@@ -170,7 +169,7 @@ func (c *Cache) freeOwnFrom(w *mem.Word, b *block) {
 
 // adoptSlabOf tries to make a slab of nobody this cache's, so that a free into it can be exact.
 func (c *Cache) adoptSlabOf(b *block) {
-	if s, ok := c.tryAdopt(b.state.Class(), b.head); ok {
+	if s, ok := c.tryAdopt(b.state.Class(), 0, b.head); ok {
 		own := &c.shared.all[s.class]
 		own.queue.push(s.head)
 		b.state = own.state(c.id)

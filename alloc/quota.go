@@ -122,6 +122,7 @@ func (a *Allocator) large(g uint64) *layout.Large {
 // one, nobody looks at it.
 func (c *Cache) chargeLarge(head, n uint64) {
 	c.a.large(head).Charged.StoreRelease(uint64(c.a.region.Peer()))
+	c.a.large(head).Sample.StoreRelease(c.sampleLarge(n << layout.GranuleShift))
 	add(&c.record.Counts.Large, 1)
 	add(&c.record.Counts.Bytes, n<<layout.GranuleShift)
 }

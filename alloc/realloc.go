@@ -300,8 +300,7 @@ func (c *Cache) reallocInto(at, size uint64) error {
 // reserve finds a free block that only this cache can allocate, and returns what allocates it.
 func (c *Cache) reserve(size uint64) (off uint64, take func(), err error) {
 	if size <= layout.MaxSmall {
-		b := &c.shared.all[layout.ClassOf(size)]
-		off, bit, err := c.peekBlock(b)
+		b, off, bit, err := c.peekShared(size)
 		return off, func() { b.takeBit(bit) }, err
 	}
 	head, n, err := c.claimLarge(size, 1)

@@ -106,9 +106,9 @@ func (c *Cache) dropEmpty(b *bin) {
 }
 
 // adoptWithFree adopts slabs until one has a free block. Those without stay with this cache. What is nobody's
-// has shared blocks, so bins of others take new slabs only.
+// has shared blocks or samples, so bins of private ones take new slabs only.
 func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
-	if b.flags != 0 {
+	if b.flags&layout.FlagPrivate != 0 {
 		return slab{}, false
 	}
 	n := uint64(layout.Classes[b.class].Granules)
@@ -116,7 +116,7 @@ func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
 		if c.a.quota.reserve(c.a, n) != nil {
 			return slab{}, false
 		}
-		s, ok := c.adopt(b.class)
+		s, ok := c.adopt(b.class, b.flags)
 		c.a.quota.settle(n, ok)
 		if !ok || c.a.hasFree(s) {
 			return s, ok

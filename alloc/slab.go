@@ -140,6 +140,9 @@ func (c *Cache) newSlab(b *bin) (slab, error) {
 	if err := a.region.Commit(p.local+head*p.stride, p.stride); err != nil {
 		return slab{}, c.abandon(head, own.Run(), err)
 	}
+	if err := a.commitSamples(head, own); err != nil {
+		return slab{}, c.abandon(head, own.Run(), err)
+	}
 	s := a.slab(head, own)
 	for i := range s.local {
 		s.remote[i].StoreRelease(0)
@@ -214,9 +217,10 @@ func (a *Allocator) hintWord(class int, g uint64) *mem.Word {
 // adopt takes over a slab of the class that nobody owns, if there is one. The word in Orphans is
 // cleared before the search and set again after a find, so that it is 0 only when a search found
 // nothing; a search that is killed leaves it to recovery.
-func (c *Cache) adopt(class int) (slab, bool) {
+// Slabs of samples are too few for the word to tell of them.
+func (c *Cache) adopt(class int, flags layout.State) (slab, bool) {
 	a := c.a
-	if orphans := &a.super.Orphans[class]; orphans.Load() == 0 || orphans.Swap(0) == 0 {
+	if orphans := &a.super.Orphans[class]; flags == 0 && (orphans.Load() == 0 || orphans.Swap(0) == 0) {
 		return slab{}, false
 	}
 	for g := a.first; g < a.frontier(); {
@@ -226,7 +230,7 @@ func (c *Cache) adopt(class int) (slab, bool) {
 			continue
 		}
 		g += uint64(bits.TrailingZeros64(word))
-		if s, ok := c.tryAdopt(class, g); ok {
+		if s, ok := c.tryAdopt(class, flags, g); ok {
 			a.super.Orphans[class].StoreRelease(1)
 			return s, true
 		}
@@ -235,13 +239,13 @@ func (c *Cache) adopt(class int) (slab, bool) {
 	return slab{}, false
 }
 
-func (c *Cache) tryAdopt(class int, g uint64) (slab, bool) {
+func (c *Cache) tryAdopt(class int, flags layout.State, g uint64) (slab, bool) {
 	a := c.a
 	if g >= a.frontier() {
 		return slab{}, false
 	}
 	n := uint64(layout.Classes[class].Granules)
-	orphan := layout.MakeState(layout.KindSlab, class, 0, n)
+	orphan := layout.MakeState(layout.KindSlab, class, 0, n) | flags
 	if a.states[g].Load() != uint64(orphan) || !a.isWhole(g, n) {
 		return slab{}, false
 	}

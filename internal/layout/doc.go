@@ -14,6 +14,7 @@
 //	              adoption hints        per chunk of 512 granules and size class, 1 bit a granule
 //	              slabs                 256 B a granule: bitmaps of slabs with at most 256 blocks
 //	              fine bitmaps          1536 B a granule: bitmaps of slabs with more blocks
+//	              sites                 2 KiB each: places in programs that allocated sampled blocks
 //	first granule data                  up to the end of the region
 //
 // All-zero bytes are a valid empty heap behind the superblock: state 0 is a free granule, offset 0

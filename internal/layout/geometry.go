@@ -65,11 +65,15 @@ func (g *Geometry) place() {
 	s.Hints = next(chunks * ChunkHintSize)
 	s.Slabs = next(n * SlabSize)
 	s.Fine = next(n * FineSize)
+	s.Sites = next(g.Sites() * SiteSize)
 	s.Data = (at + GranuleSize - 1) &^ (GranuleSize - 1)
 }
 
 // Granules returns the number of granules of the region, tables included.
 func (g *Geometry) Granules() uint64 { return g.Size >> GranuleShift }
+
+// Sites returns the number of entries of the table of sites.
+func (g *Geometry) Sites() uint64 { return min(g.Granules()/4, maxSites) }
 
 // FirstGranule returns the first data granule.
 func (g *Geometry) FirstGranule() uint64 { return g.Sections.Data >> GranuleShift }

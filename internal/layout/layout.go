@@ -22,6 +22,7 @@ const (
 	CacheSize       = 128
 	SlabSize        = 256
 	FineSize        = 1536
+	SiteSize        = 2048
 
 	ChunkGranules = 512 // granules whose tables are committed together
 	HintClasses   = 64  // size classes that the adoption hints have room for
@@ -58,7 +59,7 @@ type Superblock struct {
 	ID         [IDSize]byte
 	Name       [NameSize]byte
 	Sections   Sections
-	_          [ChecksummedSize - 248]byte
+	_          [ChecksummedSize - 256]byte
 	_          uint32
 	Checksum   uint32 // CRC-32C of the bytes before it
 
@@ -86,7 +87,12 @@ type Superblock struct {
 	Limit mem.Word
 	_     [120]byte
 
-	_ [SuperblockSize - ChecksummedSize - 4*128 - HintClasses*8]byte
+	// ProfileRate is how many bytes are allocated for each sample of the allocation profile, 0 for none. Stored
+	// by whoever sets it, read by caches that look for blocks.
+	ProfileRate mem.Word
+	_           [120]byte
+
+	_ [SuperblockSize - ChecksummedSize - 5*128 - HintClasses*8]byte
 }
 
 // ReadyValue is what Superblock.Ready holds in a complete heap.
@@ -106,6 +112,7 @@ type Sections struct {
 	Hints     uint64
 	Slabs     uint64
 	Fine      uint64
+	Sites     uint64
 	Data      uint64 // first data byte, a multiple of GranuleSize
 }
 
@@ -234,8 +241,49 @@ type Large struct {
 	_ structs.HostLayout
 
 	Charged mem.Word // the peer that allocated it, generation in the low 32 bits and slot above
-	_       [SlabSize - 8]byte
+	Sample  mem.Word // 0, or SampleLarge and the number of the site that allocated it
+	_       [SlabSize - 16]byte
 }
+
+// Samples takes the place of the Fine of a granule that heads a slab with FlagSampled. A word belongs to a block in
+// use: the number of a site, 0 for another, and above it from bit 32 on the size that was asked for. It is
+// stored by the slab's owner before the block is taken, and means nothing while the block is free.
+type Samples struct {
+	_ structs.HostLayout
+
+	Blocks [SampleBlocks]mem.Word
+}
+
+// Of samples.
+const (
+	SampleBlocks = FineSize / 8 // most blocks of a slab with FlagSampled
+	SampleMin    = 384          // smallest size class whose slabs have no more
+	SampleLarge  = 1 << 63
+)
+
+// Site is a place in a program that allocated sampled blocks, as that program's symbols call it. Its number
+// is its index in the table and 1.
+type Site struct {
+	_ structs.HostLayout
+
+	// State is 0, or SiteClaimed or SiteReady with the slot and the generation of its peer, packed as in a
+	// Cache's Owner. Changed by CompareAndSwap to SiteClaimed, by who finds it free, or its peer dead and no
+	// block in use that refers to it; and stored as SiteReady when the rest is there.
+	State  mem.Word
+	Rate   mem.Word // the ProfileRate that its samples were taken at
+	Length mem.Word // bytes of Text
+	// Text has a line with the program's name, and a line for each frame, innermost first: function, tab,
+	// file:line.
+	Text [SiteWords]mem.Word
+}
+
+// Of sites.
+const (
+	SiteClaimed = 1
+	SiteReady   = 2
+	SiteWords   = SiteSize/8 - 3
+	maxSites    = 4096
+)
 
 // Fine holds the bitmaps of a slab with more than CoarseBlocks blocks.
 type Fine struct {

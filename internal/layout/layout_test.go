@@ -42,6 +42,7 @@ func TestFrozenFormat(t *testing.T) {
 		{"Superblock.SpanHint", unsafe.Offsetof(s.SpanHint), 768},
 		{"Superblock.Orphans", unsafe.Offsetof(s.Orphans), 896},
 		{"Superblock.Limit", unsafe.Offsetof(s.Limit), 1408},
+		{"Superblock.ProfileRate", unsafe.Offsetof(s.ProfileRate), 1536},
 	})
 }
 
@@ -56,9 +57,11 @@ func TestFrozenTables(t *testing.T) {
 		f  Fine
 		k  Counters
 		l  Large
+		sa Samples
+		si Site
 	)
 	frozen(t, []number{
-		{"Sections", unsafe.Sizeof(se), 80},
+		{"Sections", unsafe.Sizeof(se), 88},
 		{"Sections.Committed", unsafe.Offsetof(se.Committed), 0},
 		{"Sections.Roots", unsafe.Offsetof(se.Roots), 8},
 		{"Sections.Peers", unsafe.Offsetof(se.Peers), 16},
@@ -68,7 +71,8 @@ func TestFrozenTables(t *testing.T) {
 		{"Sections.Hints", unsafe.Offsetof(se.Hints), 48},
 		{"Sections.Slabs", unsafe.Offsetof(se.Slabs), 56},
 		{"Sections.Fine", unsafe.Offsetof(se.Fine), 64},
-		{"Sections.Data", unsafe.Offsetof(se.Data), 72},
+		{"Sections.Sites", unsafe.Offsetof(se.Sites), 72},
+		{"Sections.Data", unsafe.Offsetof(se.Data), 80},
 	})
 	frozen(t, []number{
 		{"Root", unsafe.Sizeof(r), RootSize},
@@ -102,6 +106,13 @@ func TestFrozenTables(t *testing.T) {
 		{"Counters.LargeFree", unsafe.Offsetof(k.LargeFree), 56},
 		{"Large", unsafe.Sizeof(l), SlabSize},
 		{"Large.Charged", unsafe.Offsetof(l.Charged), 0},
+		{"Large.Sample", unsafe.Offsetof(l.Sample), 8},
+		{"Samples", unsafe.Sizeof(sa), FineSize},
+		{"Site", unsafe.Sizeof(si), SiteSize},
+		{"Site.State", unsafe.Offsetof(si.State), 0},
+		{"Site.Rate", unsafe.Offsetof(si.Rate), 8},
+		{"Site.Length", unsafe.Offsetof(si.Length), 16},
+		{"Site.Text", unsafe.Offsetof(si.Text), 24},
 		{"Slab", unsafe.Sizeof(b), SlabSize},
 		{"Slab.Local", unsafe.Offsetof(b.Local), 0},
 		{"Slab.Published", unsafe.Offsetof(b.Published), 32},
@@ -136,7 +147,7 @@ func TestFrozenGeometry(t *testing.T) {
 	}
 	want := Sections{
 		Committed: 4096, Roots: 8192, Peers: 40960, Caches: 172032, States: 700416, Busy: 831488,
-		Hints: 835584, Slabs: 966656, Fine: 5160960, Data: 30343168,
+		Hints: 835584, Slabs: 966656, Fine: 5160960, Sites: 30326784, Data: 38731776,
 	}
 	if g.Sections != want {
 		t.Errorf("sections are %+v, want %+v", g.Sections, want)
@@ -170,7 +181,7 @@ func TestGeometrySections(t *testing.T) {
 			{s.Committed, BitmapSize(n), s.Roots}, {s.Roots, RootSize, s.Peers}, {s.Peers, PeerSize, s.Caches},
 			{s.Caches, 2 * CacheSize, s.States}, {s.States, 8 * n, s.Busy}, {s.Busy, BitmapSize(n), s.Hints},
 			{s.Hints, (n + ChunkGranules - 1) / ChunkGranules * ChunkHintSize, s.Slabs},
-			{s.Slabs, n * SlabSize, s.Fine}, {s.Fine, n * FineSize, s.Data}, {s.Data, minData * GranuleSize, size + 1},
+			{s.Slabs, n * SlabSize, s.Fine}, {s.Fine, n * FineSize, s.Sites}, {s.Sites, g.Sites() * SiteSize, s.Data}, {s.Data, minData * GranuleSize, size + 1},
 		}
 		for i, e := range ends {
 			if e.off+e.need > e.next || e.off%PageSize != 0 {
@@ -196,7 +207,7 @@ func TestNoStoredStructHoldsAGoPointer(t *testing.T) {
 			t.Errorf("%s is a %s", path, typ)
 		}
 	}
-	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Fine{}} {
+	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}} {
 		walk(reflect.TypeOf(v).Name(), reflect.TypeOf(v))
 	}
 }
@@ -240,7 +251,7 @@ func TestStatePacks(t *testing.T) {
 	if d := s.Disown(); d.Cache() != 0 || d.Own(65535) != s || !d.Valid() {
 		t.Errorf("disowned state %#x", uint64(d))
 	}
-	for _, bad := range []State{5, 15, 1, 2, 4, 1 << 32, 0x10, s + 1<<32, MakeState(KindSlab, 40, 0, 1), s | 1<<5, MakeState(KindTail, 1, 0, 1)} {
+	for _, bad := range []State{5, 15, 1, 2, 4, 1 << 32, 0x10, s + 1<<32, MakeState(KindSlab, 40, 0, 1), s | 1<<6, s | FlagPrivate | FlagSampled, MakeState(KindSlab, 3, 1, 1) | FlagSampled, s.Disown() | FlagPrivate, MakeState(KindTail, 1, 0, 1)} {
 		if bad.Valid() {
 			t.Errorf("%#x is valid", uint64(bad))
 		}
@@ -269,7 +280,7 @@ func TestFormatDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Fine{}} {
+	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}} {
 		typ := reflect.TypeOf(v)
 		_, section, found := strings.Cut(string(doc), "### "+typ.Name()+" fields\n")
 		section, _, _ = strings.Cut(section, "\n## ")

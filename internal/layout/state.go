@@ -16,6 +16,7 @@ const (
 // that of the cache's ordinary slabs, leaves all others to the long way.
 const (
 	FlagPrivate State = 1 << 4 // its blocks die with the cache unless they are published
+	FlagSampled State = 1 << 5 // its blocks are samples of the allocation profile
 	flagMask    State = 0xf0
 )
 
@@ -51,8 +52,8 @@ func (s State) Run() uint64 { return uint64(s) >> 32 }
 // Distance returns how many granules a tail is behind its head.
 func (s State) Distance() uint64 { return uint64(s) >> 32 }
 
-// Disown returns the same state without an owner and without flags: what nobody owns is shared.
-func (s State) Disown() State { return s &^ (0xffff<<16 | flagMask) }
+// Disown returns the same state without an owner: what nobody owns is shared.
+func (s State) Disown() State { return s &^ (0xffff<<16 | FlagPrivate) }
 
 // Own returns the same state owned by cache.
 func (s State) Own(cache uint16) State { return s&^(0xffff<<16) | State(cache)<<16 }
@@ -65,10 +66,21 @@ func (s State) Valid() bool {
 	case KindTail:
 		return s == MakeState(KindTail, 0, 0, s.Distance()) && s.Distance() != 0
 	case KindSlab:
-		return s == MakeState(KindSlab, s.Class(), s.Cache(), s.Run())|s&FlagPrivate && s.Class() < NumClasses &&
-			s.Run() == uint64(Classes[s.Class()].Granules) && (s.Cache() != 0 || s.Flags() == 0)
+		return s == MakeState(KindSlab, s.Class(), s.Cache(), s.Run())|s&(FlagPrivate|FlagSampled) && s.Class() < NumClasses &&
+			s.Run() == uint64(Classes[s.Class()].Granules) && s.validFlags()
 	case KindClaimed, KindLarge:
 		return s == MakeState(s.Kind(), 0, s.Cache(), s.Run()) && s.Run() != 0
 	}
 	return false
+}
+
+// validFlags: nobody's slab has no private blocks, samples are not private, and each has its word.
+func (s State) validFlags() bool {
+	switch s.Flags() {
+	case 0:
+		return true
+	case FlagPrivate:
+		return s.Cache() != 0
+	}
+	return s.Flags() == FlagSampled && Classes[s.Class()].Blocks <= SampleBlocks
 }

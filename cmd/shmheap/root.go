@@ -70,7 +70,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.dir, "dir", "", "private `directory` of the heaps")
 	root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
-		a.initCommand(), a.lsCommand(), a.infoCommand(), a.checkCommand(),
+		a.initCommand(), a.lsCommand(), a.infoCommand(), a.pprofCommand(), a.checkCommand(),
 		a.recoverCommand(), a.rmCommand(), a.demoCommand(), a.probeCommand(), a.surveyCommand(),
 	)
 	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand(), a.benchCommand())

@@ -23,8 +23,9 @@ type Cache struct {
 	id      uint16
 	record  *layout.Cache
 	closed  bool
-	private *bins // nil until the first private block
-	sampled *bins // nil until the first sample
+	private *bins    // nil until the first private block
+	sampled *bins    // nil until the first sample
+	careful *careful // nil unless the cache looks for misuse
 
 	largePrivate bool // there may be large private blocks
 }
@@ -99,6 +100,8 @@ func (c *Cache) alloc(size uint64) (uint64, error) {
 		return 0, ErrClosed
 	case size > layout.MaxSmall:
 		return c.allocLarge(size, 0)
+	case c.careful != nil && size+minGuard <= layout.MaxSmall:
+		return c.allocCareful(size)
 	}
 	b, off, bit, err := c.peekShared(size)
 	if err == nil {
@@ -209,6 +212,8 @@ func (c *Cache) freeAny(off uint64) error {
 		return c.releaseSpan(b.head, b.state.Run())
 	case b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
+	case c.careful != nil && b.state.Cache() == c.id && b.state.Flags() == 0:
+		return c.freeCareful(&b, off)
 	}
 	return c.freeBlock(&b, off)
 }
@@ -283,7 +288,7 @@ func (c *Cache) release() error {
 
 // everyBin yields the cache's bins, of shared blocks first.
 func (c *Cache) everyBin(yield func(*bin) bool) {
-	for _, s := range []*bins{&c.shared, c.private, c.sampled} {
+	for _, s := range []*bins{&c.shared, c.private, c.sampled, c.careful.allBins()} {
 		for i := 0; s != nil && i < len(s.all); i++ {
 			if !yield(&s.all[i]) {
 				return

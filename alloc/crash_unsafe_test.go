@@ -107,6 +107,7 @@ func work(a *Allocator, acc *account) error {
 			func() error { return private(a, acc) },
 			func() error { return resizeSlots(a, acc) },
 			func() error { return sampled(a, acc) },
+			func() error { return carefully(a, acc) },
 			func() error { _, err := a.Trim(); return err },
 		} {
 			if err := step(); err != nil {
@@ -253,6 +254,31 @@ func sampled(a *Allocator, acc *account) error {
 		}
 	}
 	return a.SetProfileRate(0)
+}
+
+// carefully passes the steps of a cache that looks for misuse.
+func carefully(a *Allocator, acc *account) error {
+	acc.Inexact = 1
+	c, err := a.NewCacheOptions(&CacheOptions{Careful: true})
+	if err != nil {
+		return err
+	}
+	for range 20 {
+		for _, size := range workSizes {
+			p, err := c.Alloc(size)
+			if err == nil {
+				err = c.Free(p)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.Close(); err != nil {
+		return err
+	}
+	acc.Inexact = 0
+	return nil
 }
 
 // private passes the steps of blocks that die with their cache, of which one of each kind is published.

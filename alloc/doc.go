@@ -62,6 +62,12 @@
 // can read its own symbols. The bins hide free blocks from the short way of Alloc so that it ends exactly at the
 // next sample. A process killed anywhere in that leaves a free block, or an entry of the table that others take.
 //
+// # Misuse
+//
+// A double free is noticed by every cache, most of the time. A careful cache (CacheOptions) also notices writes
+// to freed blocks and behind the end of blocks. Freed blocks wait in the Remote bitmap, where a kill finds them
+// freed, until the cache has used up all others.
+//
 // # Trust
 //
 // State words, bitmaps and records are checked on use: nonsense is ErrCorrupt, never a block outside

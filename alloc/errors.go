@@ -17,6 +17,7 @@ var (
 	ErrTooManyCaches = errors.New("too many caches")
 	ErrNotInHeap     = errors.New("address outside the heap")
 	ErrQuota         = errors.New("quota of the peer")
+	ErrMisuse        = errors.New("memory was misused")
 	ErrOccupied      = errors.New("word is not nil")
 	ErrCorrupt       = heap.ErrCorrupt
 	ErrNoSpace       = heap.ErrNoSpace

@@ -198,7 +198,7 @@ func (s *slots) init() { s.table, s.mask, s.used = unsafe.Pointer(&noSlot), 0, 0
 
 // enterSlab makes Free find the granules of a slab that has become the cache's.
 func (c *Cache) enterSlab(s slab) {
-	if s.flags != 0 {
+	if s.flags != 0 || c.careful != nil {
 		return
 	}
 	n := uint64(layout.Classes[s.class].Granules)
@@ -225,6 +225,10 @@ func (a *Allocator) slotOf(s slab) slot {
 // leaveSlab undoes enterSlab, before the cache gives the slab up.
 func (c *Cache) leaveSlab(s slab) {
 	if s.flags != 0 {
+		return
+	}
+	if c.careful != nil {
+		c.careful.forget(s)
 		return
 	}
 	n := uintptr(layout.Classes[s.class].Granules)

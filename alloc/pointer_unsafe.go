@@ -134,7 +134,15 @@ func (c *Cache) FreeFrom(src *unsafe.Pointer) error {
 }
 
 // UsableSize implements Source.
-func (c *Cache) UsableSize(p unsafe.Pointer) (uint64, error) { return c.a.UsableSize(p) }
+func (c *Cache) UsableSize(p unsafe.Pointer) (uint64, error) {
+	size, err := c.a.UsableSize(p)
+	if off, ok := c.a.memory.Offset(p); ok && err == nil {
+		if asked, guarded := c.guarded(off); guarded {
+			return asked, nil
+		}
+	}
+	return size, err
+}
 
 // Alloc implements Source. A goroutine that has a place uses that place's cache.
 //

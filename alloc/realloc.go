@@ -190,6 +190,9 @@ func (c *Cache) realloc(off, size uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if asked, guarded := c.guarded(off); guarded {
+		usable = asked
+	}
 	if stays, err := c.fits(&b, usable, size); stays || err != nil {
 		return off, err
 	}
@@ -272,6 +275,9 @@ func (c *Cache) reallocInto(at, size uint64) error {
 	b, usable, err := c.a.locateUsed(off)
 	if err != nil {
 		return err
+	}
+	if asked, guarded := c.guarded(off); guarded {
+		usable = asked
 	}
 	if stays, err := c.fits(&b, usable, size); stays || err != nil {
 		return err

@@ -1,0 +1,125 @@
+package alloc
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/shmheap/shmheap/internal/layout"
+)
+
+func mustCareful(t *testing.T, a *Allocator) *Cache {
+	t.Helper()
+	c, err := a.NewCacheOptions(&CacheOptions{Careful: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var carefulSizes = []uint64{0, 1, 16, 100, 1000, 20_000, layout.MaxSmall - minGuard}
+
+// TestUseAfterFree: a write to a freed block is noticed when the block's turn comes, and the block is not
+// handed out.
+func TestUseAfterFree(t *testing.T) {
+	for _, size := range carefulSizes {
+		r := newGoRegion(t, 64<<20)
+		a, _ := r.join(t)
+		c := mustCareful(t, a)
+		off := mustAlloc(t, c, size)
+		mustFree(t, c, off)
+		if err := c.free(off); !errors.Is(err, ErrDoubleFree) {
+			t.Errorf("size %d: freed twice: %v", size, err)
+		}
+		r.memory.Bytes(off, size+8)[7] = 1
+		var use *UseAfterFreeError
+		for range 10_000 {
+			got, err := c.alloc(size)
+			if errors.As(err, &use) {
+				break
+			}
+			if err != nil || got == off {
+				t.Fatalf("size %d: block at %#x: %v", size, got, err)
+			}
+			mustFree(t, c, got)
+		}
+		if use == nil || !errors.Is(use, ErrMisuse) || use.Address != a.address(off) || use.Offset != 7 || use.Size < size+minGuard {
+			t.Fatalf("size %d: %+v", size, use)
+		}
+		for range 5000 {
+			got := mustAlloc(t, c, size)
+			if got == off {
+				t.Fatalf("size %d: the misused block was handed out", size)
+			}
+			mustFree(t, c, got)
+		}
+		mustCheck(t, a)
+		mustCount(t, a, 1)
+	}
+}
+
+// TestOverrun: a byte behind the end of a block is noticed when it is freed.
+func TestOverrun(t *testing.T) {
+	for _, size := range carefulSizes {
+		r := newGoRegion(t, 64<<20)
+		a, _ := r.join(t)
+		c := mustCareful(t, a)
+		off := mustAlloc(t, c, size)
+		end := r.memory.Bytes(off+size, 1)
+		was := end[0]
+		end[0]++
+		var overrun *OverrunError
+		if err := c.free(off); !errors.As(err, &overrun) || *overrun != (OverrunError{Address: a.address(off), Size: size, Offset: size}) {
+			t.Errorf("size %d: %v", size, err)
+		}
+		end[0] = was
+		mustFree(t, c, off)
+		mustCount(t, a, 0)
+	}
+}
+
+// TestCarefulIsNotWrong: caches that are careful find nothing in blocks that are used well, whoever frees them, and
+// slabs that come and go.
+func TestCarefulIsNotWrong(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, _ := r.join(t)
+	careful, other := mustCareful(t, a), mustCache(t, a)
+	sources := []*Cache{careful, careful, other}
+	for round := range 6 {
+		var blocks []uint64
+		for i := range 3000 {
+			size := carefulSizes[i%len(carefulSizes)] * uint64(1+round%2) / 2
+			off := mustAlloc(t, sources[i%3], size)
+			all := r.memory.Bytes(off, size)
+			for j := range all {
+				all[j] = byte(i)
+			}
+			blocks = append(blocks, off)
+		}
+		for i, off := range blocks {
+			mustFree(t, sources[(i+round)%3], off)
+		}
+		careful.dropEmpties()
+		mustCheck(t, a)
+		mustCount(t, a, 0)
+	}
+	for _, size := range carefulSizes {
+		off, err := careful.realloc(mustAlloc(t, careful, size), size+7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(r.memory.Bytes(off, size+7))
+		usable, err := careful.UsableSize(r.memory.Pointer(off))
+		if err != nil || usable < size+7 {
+			t.Fatalf("%d bytes of %d usable: %v", usable, size+7, err)
+		}
+		clear(r.memory.Bytes(off, usable))
+		mustFree(t, careful, off)
+	}
+	if err := careful.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := careful.free(0); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	mustCheck(t, a)
+}

@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
@@ -39,7 +40,14 @@ func argument(h *Heap, method string, kind reflect.Type) reflect.Value {
 	case kind == reflect.TypeFor[Root]():
 		return reflect.ValueOf(Root{Name: "root"})
 	case kind.Kind() == reflect.Func:
-		return reflect.ValueOf(func() error { return nil })
+		return reflect.MakeFunc(kind, func([]reflect.Value) (zeros []reflect.Value) {
+			for i := range kind.NumOut() {
+				zeros = append(zeros, reflect.Zero(kind.Out(i)))
+			}
+			return zeros
+		})
+	case kind == reflect.TypeFor[context.Context]():
+		return reflect.ValueOf(context.Background())
 	case kind.Kind() == reflect.String:
 		v.SetString("root")
 		return v

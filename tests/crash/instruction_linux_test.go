@@ -181,7 +181,6 @@ func (a *actor) trace(path string, at *places) []*image {
 	images := []*image{last}
 	seen := map[[32]byte]*image{last.sum: last}
 	for last.count++; ; last.count++ {
-		pc := a.registers().PC()
 		if !a.step() {
 			break
 		}
@@ -193,7 +192,7 @@ func (a *actor) trace(path string, at *places) []*image {
 			last = old
 			continue
 		}
-		im.first, im.place = a.steps, placeOf(pc)
+		im.first, im.place = a.steps, a.where()
 		images, last = append(images, im), im
 		seen[im.sum] = im
 	}

@@ -45,16 +45,23 @@ type actor struct {
 	others []int // the others, which stand still
 	thawed bool  // they run, because the thread waits for one of them
 
-	marker uint64          // address of the system call instruction of marks
-	calls  map[uint64]bool // whether there is a system call instruction at an address
+	marker uint64 // address of the system call instruction of marks
+	code   map[uint64]instruction
 	steps  int
+	place  uint64 // address of the last instruction that was ours
+}
+
+// instruction is what is known of the one at an address.
+type instruction struct {
+	call bool // it makes a system call
+	ours bool // it belongs to a package of this module that works on the heap
 }
 
 // startActor starts a program of Main, which says on which thread it is about to make the operation and
 // waits. Nothing but the operation is to happen in it: no collections, no preemption.
 func startActor(t testing.TB, program string, args ...string) *actor {
 	t.Helper()
-	a := &actor{t: t, calls: make(map[uint64]bool)}
+	a := &actor{t: t, code: make(map[uint64]instruction)}
 	a.cmd = shmtest.Command(program, args...)
 	a.cmd.Env = append(a.cmd.Env, "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=2")
 	in, tell, err := os.Pipe()
@@ -132,7 +139,6 @@ func (a *actor) toMark() {
 	a.await(markNumber)
 	r := a.registers()
 	a.marker = r.PC() - uint64(len(sys.SyscallInstruction))
-	a.calls[a.marker] = true
 }
 
 func (a *actor) must(what string, err error) {
@@ -170,7 +176,7 @@ const (
 )
 
 // await waits for the thread to leave a system call. It may be waiting for one of the others: then those
-// run from now on, and with them what Go has them do, which makes the way longer.
+// run meanwhile.
 func (a *actor) await(call uint64) sys.Stop {
 	a.t.Helper()
 	patience := callPatience
@@ -184,15 +190,36 @@ func (a *actor) await(call uint64) sys.Stop {
 			a.fail("the thread is gone")
 		}
 		if ok {
+			a.freeze()
 			return stop
 		}
-		if !a.thawed && time.Since(begin) > patience {
+		if !a.thawed && time.Since(begin) > patience && a.sleeps() {
 			a.thaw()
 		}
 		if time.Since(begin) > shmtest.Patience {
 			a.fail("the thread waits for ever")
 		}
 		time.Sleep(pause)
+	}
+}
+
+// sleeps reports whether the thread does not merely wait for a processor (man 5 proc_pid_stat).
+func (a *actor) sleeps() bool {
+	text, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(a.thread), "stat"))
+	_, rest, _ := bytes.Cut(text, []byte(") "))
+	return bytes.HasPrefix(rest, []byte("S"))
+}
+
+// freeze stops the others again.
+func (a *actor) freeze() {
+	a.t.Helper()
+	if !a.thawed {
+		return
+	}
+	a.thawed = false
+	for _, tid := range a.others {
+		a.must("interrupt", sys.Interrupt(tid))
+		a.wait(tid)
 	}
 }
 
@@ -209,12 +236,9 @@ func (a *actor) step() bool {
 	a.t.Helper()
 	r := a.registers()
 	pc := r.PC()
-	isCall, known := a.calls[pc]
-	if !known {
-		code := make([]byte, len(sys.SyscallInstruction))
-		a.must("read code", sys.PeekTracee(a.thread, pc, code))
-		isCall = bytes.Equal(code, sys.SyscallInstruction)
-		a.calls[pc] = isCall
+	here := a.instructionAt(pc)
+	if here.ours {
+		a.place = pc
 	}
 	number, which := r.Syscall()
 	if pc == a.marker && number == markNumber && which == markEnd {
@@ -222,7 +246,7 @@ func (a *actor) step() bool {
 	}
 	a.must("step", sys.Step(a.thread))
 	var stop sys.Stop
-	if isCall {
+	if here.call {
 		stop = a.await(number)
 	} else {
 		stop = a.wait(a.thread)
@@ -232,6 +256,22 @@ func (a *actor) step() bool {
 	}
 	a.steps++
 	return true
+}
+
+func (a *actor) instructionAt(pc uint64) instruction {
+	a.t.Helper()
+	if here, known := a.code[pc]; known {
+		return here
+	}
+	text := make([]byte, len(sys.SyscallInstruction))
+	a.must("read code", sys.PeekTracee(a.thread, pc, text))
+	here := instruction{call: bytes.Equal(text, sys.SyscallInstruction)}
+	if f := runtime.FuncForPC(uintptr(pc)); f != nil {
+		name, ours := strings.CutPrefix(f.Name(), "github.com/shmheap/shmheap/")
+		here.ours = ours && !strings.HasPrefix(name, "internal/")
+	}
+	a.code[pc] = here
+	return here
 }
 
 // skip lets the thread run on to the n-th place where it enters or leaves a system call.
@@ -245,20 +285,24 @@ func (a *actor) skip(n int) {
 
 // where names the place of the thread, which runs the same program as this process.
 func (a *actor) where() string {
-	r, err := sys.GetRegisters(a.thread)
-	if err != nil {
-		return err.Error()
+	if a.place == 0 {
+		return "the begin"
 	}
-	return placeOf(r.PC())
+	return placeOf(a.place)
 }
 
+// placeOf names the function that the instruction at an address belongs to, and those that were inlined.
 func placeOf(pc uint64) string {
-	f := runtime.FuncForPC(uintptr(pc))
-	if f == nil {
-		return fmt.Sprintf("%#x", pc)
+	var names []string
+	for frames := runtime.CallersFrames([]uintptr{uintptr(pc) + 1}); ; {
+		frame, more := frames.Next()
+		if !strings.Contains(frame.Function, "internal/mem.") {
+			names = append(names, fmt.Sprintf("%s (%s:%d)", frame.Function[strings.LastIndexByte(frame.Function, '/')+1:], filepath.Base(frame.File), frame.Line))
+		}
+		if !more {
+			return strings.Join(names, " in ")
+		}
 	}
-	file, line := f.FileLine(uintptr(pc))
-	return fmt.Sprintf("%s (%s:%d)", f.Name(), filepath.Base(file), line)
 }
 
 // finish lets the process run on behind the operation and returns what it says of it.

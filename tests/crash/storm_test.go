@@ -3,6 +3,7 @@ package crash
 import (
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -116,6 +117,9 @@ func (k *killer) checkAtTimes(n uint64) {
 func (k *killer) finish() uint64 {
 	k.t.Helper()
 	k.table.stop.Store(1)
+	for end := time.Now().Add(10 * shmtest.Patience); time.Now().Before(end) && slices.ContainsFunc(k.workers, runs); {
+		time.Sleep(time.Millisecond) // so many give back so much at once
+	}
 	for _, p := range k.workers {
 		if !p.Wait().Success() && !p.Killed() {
 			k.failed()
@@ -124,6 +128,8 @@ func (k *killer) finish() uint64 {
 	k.t.Logf("note: seed %d: %d kills, %d frees in %v", k.seed, k.kills, k.table.frees.Load(), time.Since(k.begin).Round(time.Millisecond))
 	return k.account()
 }
+
+func runs(p *shmtest.Process) bool { return !p.Ended() }
 
 // kill waits until a worker has done a few operations, or none at all, and kills it a moment later.
 func (k *killer) kill(place int) {

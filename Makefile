@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest nightly
+STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest nightly soak
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest"
 
 # Steps that take too long for every change; they run when they are named.
-long_steps="nightly"
+long_steps="nightly soak"
 
 # One line a pair, GOOS/GOARCH, of what the README's support table promises.
 platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
@@ -156,8 +156,11 @@ step_blackbox() { verbose $blackbox; }
 step_kill() { verbose ./tests/crash; }
 
 step_nightly() {
-    SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" go test -count=1 -timeout=3h -v ./tests/crash
+    SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" SHMHEAP_BOOST=200 SHMHEAP_HOSTILE=200 \
+        SHMHEAP_SOAK=20 go test -count=1 -timeout=6h -v ./tests/crash
 }
+
+step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -v -run=TestSoak ./tests/crash; }
 
 # Kernels come as packages of Debian into .cache/guest, with lists of their own: what the system has
 # installed is not touched. Once there, they are used without a network.

@@ -33,7 +33,7 @@ type abused struct {
 	box
 	random *rand.Rand
 	cache  *alloc.Cache
-	held   []taken // in Go memory, which nobody scribbles over
+	held   []unsafe.Pointer // in Go memory, which nobody scribbles over
 	errs   int
 }
 
@@ -75,7 +75,7 @@ func (w *abused) step() error {
 		return w.exact()
 	case n < 200 && len(w.held) > 0:
 		last := len(w.held) - 1
-		w.note(w.source().Free(w.held[last].block))
+		w.note(w.source().Free(w.held[last]))
 		w.held = w.held[:last]
 	default:
 		return w.take()
@@ -126,7 +126,7 @@ func (w *abused) take() error {
 	if len(words) > 0 && len(tail) == 0 {
 		words[0], words[len(words)-1] = 0, 0
 	}
-	w.held = append(w.held, taken{block: p})
+	w.held = append(w.held, p)
 	return nil
 }
 
@@ -135,7 +135,7 @@ func (w *abused) exact() error {
 	if len(w.held) == 0 {
 		return nil
 	}
-	word := (*unsafe.Pointer)(w.held[w.random.IntN(len(w.held))].block)
+	word := (*unsafe.Pointer)(w.held[w.random.IntN(len(w.held))])
 	w.note(w.source().AllocInto(word, randomSize(w.random)))
 	w.note(w.source().FreeFrom(word))
 	return nil

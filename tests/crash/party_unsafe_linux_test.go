@@ -207,6 +207,12 @@ func (p *party) blocks() (found []extent, err error) {
 	return append(found, extent{self, self + unsafe.Sizeof(*p.ledger)}), nil
 }
 
+// taken is a block that is reachable from this process alone.
+type taken struct {
+	block unsafe.Pointer
+	stamp uint64
+}
+
 // takeAll allocates blocks of a size until there are no more.
 func (p *party) takeAll(size uint64) (all []taken, err error) {
 	for {

@@ -75,9 +75,3 @@ func halves(p unsafe.Pointer, size uint64) (words []uint64, tail []byte) {
 	n := size / 8
 	return unsafe.Slice((*uint64)(p), n), unsafe.Slice((*byte)(unsafe.Add(p, 8*n)), size%8)
 }
-
-// taken is a block that is reachable from this process alone.
-type taken struct {
-	block unsafe.Pointer
-	stamp uint64
-}

@@ -31,6 +31,7 @@ blackbox: ## the tests of the command and of many processes
 kill: ## kill processes at every instruction of every operation, and at random
 guest: ## the tests that need another processor or kernel, in QEMU
 nightly: ## the same as kill with everything that takes too long for each change: hours
+soak: ## 64 processes fill and empty a heap for SHMHEAP_SOAK seconds, 600 unless set
 
 $(STEPS):
 	@bash .ci/test.sh $@

@@ -153,7 +153,7 @@ out_of_time() {
 
 step_blackbox() { verbose $blackbox; }
 
-step_kill() { verbose ./tests/crash; }
+step_kill() { verbose -timeout=20m ./tests/crash; }
 
 step_nightly() {
     SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" SHMHEAP_BOOST=200 SHMHEAP_HOSTILE=200 \

@@ -17,7 +17,8 @@ func TestSoak(t *testing.T) {
 	if lasts < 20*time.Second { // they would only start
 		workers = 8
 	}
-	k := newKiller(t, workers, maxSlots, 1<<30)
+	// Each of up to 192 live caches keeps a slab of each class: 800 MiB that nobody else can have.
+	k := newKiller(t, workers, maxSlots, 4<<30)
 	k.environment = []string{"GOGC=100"} // they live long
 	k.start()
 	half := max(lasts/20, time.Second)

@@ -27,7 +27,9 @@ type Cache struct {
 	sampled *bins    // nil until the first sample
 	careful *careful // nil unless the cache looks for misuse
 
-	largePrivate bool // there may be large private blocks
+	largePrivate bool   // there may be large private blocks
+	pressure     uint64 // what it was when the cache last gave up all that it could
+	tidied       int    // the class that tidy looked at last
 }
 
 // NewCache makes a cache. Close returns what it holds; the allocator's Close does it too. It returns

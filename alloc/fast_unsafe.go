@@ -159,6 +159,8 @@ func (c *Cache) freeFar(p unsafe.Pointer) bool {
 		return false
 	}
 	crashpoint.Hit("alloc.free.after-far")
+	counts := &c.record.Counts.Remote
+	counts.Set(counts.Peek() + 1)
 	return true
 }
 

@@ -22,6 +22,7 @@ func (c *Cache) refill(b *bin) error {
 		return ErrClosed
 	}
 	c.report(b)
+	c.tidy()
 	if b.nextWord(c.a) || c.reuse(b, b.depth) {
 		return nil
 	}
@@ -92,19 +93,6 @@ func (c *Cache) reuse(b *bin, depth int) bool {
 	return false
 }
 
-// dropEmpty gives the oldest slab of the queue back if it is empty.
-func (c *Cache) dropEmpty(b *bin) {
-	head, ok := b.queue.pop()
-	if !ok {
-		return
-	}
-	s := c.a.slab(head, b.state(c.id))
-	b.collected += c.a.collect(s)
-	if !c.a.isEmpty(s) || c.releaseSlab(b, s) != nil {
-		b.queue.push(head)
-	}
-}
-
 // adoptWithFree adopts slabs until one has a free block. Those without stay with this cache. What is nobody's
 // has shared blocks or samples, so bins of private ones take new slabs only.
 func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
@@ -126,28 +114,18 @@ func (c *Cache) adoptWithFree(b *bin) (slab, bool) {
 	return slab{}, false
 }
 
-// makeSpace frees granules that nobody needs: empty slabs of this cache and of the allocator's others
-// that are idle, and what dead peers hold. It makes the next search for slabs of nobody look at all of
-// them. Other processes' caches keep their empty slabs. What err says is lacking for the limit of the heap is
+// makeSpace frees granules that nobody needs: empty slabs of this cache, of the allocator's others that are
+// idle and of nobody, and what dead peers hold. It makes the next search for slabs of nobody look at all of
+// them, and asks the caches of all processes to give up their empty slabs. What err says is lacking for the limit of the heap is
 // taken from free granules. It reports whether it freed anything.
 func (c *Cache) makeSpace(err error) bool {
 	dropped := c.dropEmpties() + c.a.near.dropEmpties() + c.a.shards.dropEmpties(c)
 	dropped += c.trimFor(err)
 	recovered, _, err := c.a.recoverOnce()
+	dropped += c.dropOrphans()
+	c.a.super.Pressure.Add(1)
 	for class := range layout.NumClasses {
 		c.a.super.Orphans[class].StoreRelease(1)
 	}
 	return dropped > 0 || err == nil && recovered.Caches > 0
-}
-
-// dropEmpties gives all empty slabs of the cache back, except those in use by a bin.
-func (c *Cache) dropEmpties() (n int) {
-	for b := range c.everyBin {
-		before := b.queue.len()
-		for range before {
-			c.dropEmpty(b)
-		}
-		n += before - b.queue.len()
-	}
-	return n
 }

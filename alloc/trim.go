@@ -2,8 +2,9 @@ package alloc
 
 import "github.com/shmheap/shmheap/internal/layout"
 
-// Trim gives the storage of free granules back to the system and returns how many bytes those were. It
-// claims them for the moment that takes, at most 16 MiB at a time. The errors are
+// Trim gives the storage of free granules back to the system and returns how many bytes those were, after it has
+// freed the empty slabs of nobody and of this process's idle caches. It claims them for the moment that takes,
+// at most 16 MiB at a time. The errors are
 // NewCache's, and those of the system.
 func (a *Allocator) Trim() (bytes uint64, err error) {
 	if err := a.enter(); err != nil {
@@ -15,6 +16,9 @@ func (a *Allocator) Trim() (bytes uint64, err error) {
 		return 0, err
 	}
 	defer c.Close()
+	a.near.dropEmpties()
+	a.shards.dropEmpties(c)
+	c.dropOrphans()
 	for g := a.first; g < a.frontier(); {
 		n, err := c.trimFrom(g)
 		if err != nil {

@@ -92,7 +92,12 @@ type Superblock struct {
 	ProfileRate mem.Word
 	_           [120]byte
 
-	_ [SuperblockSize - ChecksummedSize - 5*128 - HintClasses*8]byte
+	// Pressure counts how often somebody found no space. Added to by whoever does; caches that see it change
+	// give up what they do not need.
+	Pressure mem.Word
+	_        [120]byte
+
+	_ [SuperblockSize - ChecksummedSize - 6*128 - HintClasses*8]byte
 }
 
 // ReadyValue is what Superblock.Ready holds in a complete heap.

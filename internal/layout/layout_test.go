@@ -43,6 +43,7 @@ func TestFrozenFormat(t *testing.T) {
 		{"Superblock.Orphans", unsafe.Offsetof(s.Orphans), 896},
 		{"Superblock.Limit", unsafe.Offsetof(s.Limit), 1408},
 		{"Superblock.ProfileRate", unsafe.Offsetof(s.ProfileRate), 1536},
+		{"Superblock.Pressure", unsafe.Offsetof(s.Pressure), 1664},
 	})
 }
 

@@ -51,6 +51,7 @@ type Allocator struct {
 	life   sync.RWMutex
 	near   near
 	shards shards
+	arenas arenaCache
 
 	retention retention
 	quota     quota

@@ -82,3 +82,22 @@ func BenchmarkNew(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkArena allocates 48 bytes at a time from an arena, which is reset when it has 64 MiB.
+func BenchmarkArena(b *testing.B) {
+	r, err := alloc.NewArena(newAllocator(b, 1<<30), &alloc.ArenaOptions{Chunk: 64 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := 0; b.Loop(); n++ {
+		if n == 64<<20/48 {
+			n = 0
+			if err := r.Reset(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := r.Alloc(48); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

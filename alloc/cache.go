@@ -30,6 +30,8 @@ type Cache struct {
 	largePrivate bool   // there may be large private blocks
 	pressure     uint64 // what it was when the cache last gave up all that it could
 	tidied       int    // the class that tidy looked at last
+
+	arenas map[uint64]*Arena // by their heads, those that Close frees
 }
 
 // NewCache makes a cache. Close returns what it holds; the allocator's Close does it too. It returns
@@ -163,6 +165,8 @@ func (a *Allocator) locate(off uint64) (block, error) {
 		s = layout.State(a.states[g].Load())
 	}
 	switch {
+	case s.Kind() == layout.KindArena || s.Kind() == layout.KindChunk:
+		return block{}, fmt.Errorf("%#x: %w", a.address(off), ErrInArena)
 	case s.Kind() != layout.KindSlab && s.Kind() != layout.KindLarge:
 		return block{}, a.notAllocated(off)
 	case !s.Valid() || s.Run() > a.limit-g:
@@ -283,6 +287,9 @@ func (c *Cache) release() error {
 		first = err
 	}
 	c.a.keepCounts(&c.record.Counts)
+	if err := c.releaseArenas(); err != nil && first == nil {
+		first = err
+	}
 	crashpoint.Hit("alloc.cache.before-free")
 	c.record.Owner.StoreRelease(0)
 	return first

@@ -26,11 +26,12 @@ func (a *Allocator) Check() *heap.Report {
 			return r
 		}
 	}
-	c := checker{a: a, report: r}
+	c := checker{a: a, report: r, arenas: make(map[uint64]int)}
 	c.caches()
 	for g := a.first; g < a.frontier(); {
 		g += c.span(g)
 	}
+	c.strays()
 	c.outside()
 	return r
 }
@@ -40,6 +41,7 @@ type checker struct {
 	a      *Allocator
 	report *heap.Report
 	owners map[uint16]bool // caches in use, and whether their peer lives
+	arenas map[uint64]int  // heads of arenas: chunks that say that they belong to it, less those that its list has
 }
 
 func (c *checker) caches() {
@@ -108,10 +110,18 @@ func (c *checker) inspect(g uint64, s layout.State) (uint64, error) {
 	if err := c.run(g, s); err != nil {
 		return s.Run(), err
 	}
-	if err := c.owned(s); err != nil || s.Kind() == layout.KindLarge {
+	if err := c.owned(s); err != nil {
 		return s.Run(), err
 	}
-	return s.Run(), c.slab(g, s)
+	switch s.Kind() {
+	case layout.KindSlab:
+		return s.Run(), c.slab(g, s)
+	case layout.KindArena:
+		return s.Run(), c.arena(g)
+	case layout.KindChunk:
+		return s.Run(), c.chunk(g)
+	}
+	return s.Run(), nil
 }
 
 // owned: who owns a slab or a private large block is a cache in use.
@@ -144,13 +154,19 @@ func (c *checker) tail(g uint64, s layout.State) error {
 			return nil // being made, taken apart or resized
 		case c.a.states[g].Load() != uint64(s):
 			return nil // freed meanwhile
-		case head == layout.State(at.Load()) && !(head.Run() > s.Distance() && (head.Kind() == layout.KindSlab || head.Kind() == layout.KindLarge)):
+		case head == layout.State(at.Load()) && !(head.Run() > s.Distance() && isPublished(head)):
 			return fmt.Errorf("tail of granule %d, which has state %#x", g-s.Distance(), uint64(head))
-		case head.Kind() == layout.KindSlab || head.Kind() == layout.KindLarge:
-			return nil // published meanwhile
+		case isPublished(head):
+			return nil // meanwhile
 		}
 	}
 	return nil
+}
+
+// isPublished reports whether the state is that of the head of a span that is used for something.
+func isPublished(s layout.State) bool {
+	k := s.Kind()
+	return k == layout.KindSlab || k == layout.KindLarge || k == layout.KindArena || k == layout.KindChunk
 }
 
 func (c *checker) claimed(s layout.State) error {

@@ -4,6 +4,7 @@
 //	heap   = tables + granules of 64 KiB
 //	span   = run of granules: a slab, one large block, or free
 //	slab   = span cut into blocks of one size class, owned by one cache or by nobody
+//	arena  = spans whose blocks are freed together, owned by one cache or, published, by nobody
 //	cache  = what one goroutine allocates from; its record lives in the heap
 //
 // # What is true
@@ -26,6 +27,7 @@
 //	free --CAS--> claimed by a cache --> slab of the cache <--CAS--> slab of nobody
 //	  ^              |        ^    |                |
 //	  |              v        |    +--> large -CAS--+--> claimed by the freeing cache
+//	  |              |        |    +--> arena and its chunks, the same
 //	  +--- tails, then head --+
 //
 // A run is claimed head first; its tails say how far their head is, so the owner of the head owns
@@ -44,6 +46,9 @@
 // or the recovery after it, is over. One case remains: FreeFrom of a block in another cache's slab,
 // killed between clearing the word and the OR, leaks the block, because nobody can tell whether the
 // OR happened and the block is in use again.
+//
+// A private block and an arena die with the cache that they are from unless they were published: recovery frees them.
+// Each has one word whose change publishes it, so there is nothing in between.
 //
 // # Limits and counts
 //

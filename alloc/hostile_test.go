@@ -48,6 +48,7 @@ func exercise(t *testing.T, r *goRegion, a *Allocator, c *Cache, blocks []uint64
 			c.free(off)
 		}
 	}
+	useArenas(a, c)
 	word := r.geometry.Sections.Data + 64
 	c.allocInto(word, 100)
 	c.freeFrom(word)
@@ -59,6 +60,42 @@ func exercise(t *testing.T, r *goRegion, a *Allocator, c *Cache, blocks []uint64
 	a.Trim()
 	c.Close()
 	a.Check()
+}
+
+// useArenas makes arenas, and opens and frees what others left.
+func useArenas(a *Allocator, c *Cache) {
+	for _, s := range []Source{a, c} {
+		if x, err := NewArena(s, nil); err == nil {
+			for range 10 {
+				x.Alloc(30_000)
+			}
+			x.Size()
+			x.Reset()
+			x.Alloc(100_000)
+			x.Publish()
+			x.Free()
+		}
+	}
+	for g := a.first; g < a.first+64; g++ {
+		if x, err := OpenArena(c, a.memory.Pointer(g<<layout.GranuleShift+1000)); err == nil {
+			x.Size()
+			x.Free()
+		}
+	}
+}
+
+// leaveArenas makes arenas of one and of several chunks, of which one is published.
+func leaveArenas(s Source) {
+	for i := range 2 {
+		if x, err := NewArena(s, nil); err == nil {
+			for range 5 * i {
+				x.Alloc(30_000)
+			}
+			if i == 1 {
+				x.Publish()
+			}
+		}
+	}
 }
 
 func hostile(t *testing.T, script []byte) {
@@ -75,6 +112,8 @@ func hostile(t *testing.T, script []byte) {
 		a.makeSite("program", 1)
 		blocks = append(blocks, mustAlloc(t, c, size), mustAlloc(t, mustCache(t, dead), size))
 	}
+	leaveArenas(c)
+	leaveArenas(dead)
 	member.die()
 	scribble(r, script)
 	exercise(t, r, a, c, blocks)
@@ -99,7 +138,7 @@ func TestHostileTables(t *testing.T) {
 		for range 1 + rng.IntN(20) {
 			word := rng.Uint64() >> rng.IntN(64)
 			if rng.IntN(2) == 0 {
-				word = uint64(layout.MakeState(layout.Kind(rng.IntN(6)), rng.IntN(42), uint16(rng.IntN(10)), rng.Uint64N(1<<rng.IntN(32))))
+				word = uint64(layout.MakeState(layout.Kind(rng.IntN(8)), rng.IntN(42), uint16(rng.IntN(10)), rng.Uint64N(1<<rng.IntN(32))))
 			}
 			script = append(script, byte(rng.Uint32()), byte(rng.Uint32()))
 			script = binary.LittleEndian.AppendUint64(script, word)

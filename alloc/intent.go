@@ -233,6 +233,8 @@ func (a *Allocator) settleWord(id uint16, off, word, kind uint64) {
 func (a *Allocator) settleAlloc(id uint16, off uint64) {
 	b, err := a.locate(off)
 	switch {
+	case errors.Is(err, ErrInArena):
+		a.settleArena(id, off)
 	case err != nil: // claimed still, or nonsense
 	case b.local == nil:
 		claimed := layout.MakeState(layout.KindClaimed, 0, id, b.state.Run())

@@ -10,15 +10,7 @@ import (
 
 // Source is where blocks come from: an Allocator, for any goroutine, or a Cache, for one at a time.
 type Source interface {
-	// Alloc returns a block of at least size bytes, aligned to 16. Its bytes are whatever they were.
-	// A size of 0 gives the smallest block. It returns ErrNoSpace, ErrTooLarge or ErrClosed. A
-	// process killed before it stores the pointer somewhere leaks the block: see AllocInto.
-	Alloc(size uint64) (unsafe.Pointer, error)
-	// AllocZeroed is Alloc with all bytes of the block zero.
-	AllocZeroed(size uint64) (unsafe.Pointer, error)
-	// AllocAligned is Alloc of a block whose address is a multiple of align, a power of two up to
-	// MaxAlign. It returns ErrAlign for others.
-	AllocAligned(size, align uint64) (unsafe.Pointer, error)
+	Maker
 	// Realloc makes the block that begins at p at least size bytes long and returns where it is then:
 	// a large block grows and shrinks in place where it can, others move unless they have room and not
 	// twice too much. What fits of the bytes stays; those behind are whatever they were. A nil p is
@@ -59,7 +51,8 @@ type Source interface {
 	// UsableSize returns how many bytes the block at p has, or ErrNotAllocated.
 	UsableSize(p unsafe.Pointer) (uint64, error)
 
-	allocator() *Allocator
+	// useForArena calls f with the cache that owns the arenas made from the source, which nobody else uses meanwhile.
+	useForArena(f func(*Cache) error) error
 }
 
 var (
@@ -309,7 +302,7 @@ func (a *Allocator) offset(p unsafe.Pointer) (uint64, error) {
 	return off, nil
 }
 
-func allocZeroed(s Source, size uint64) (unsafe.Pointer, error) {
+func allocZeroed(s Maker, size uint64) (unsafe.Pointer, error) {
 	p, err := s.Alloc(size)
 	if err == nil {
 		clear(unsafe.Slice((*byte)(p), size))

@@ -18,10 +18,12 @@ type Recovered struct {
 	Blocks  int // free blocks in those slabs, which can be allocated again
 	Spans   int // spans that were being made or taken apart, now free
 	Private int // blocks that were private and not published, now free
+	Arenas  int // arenas that were not published, now free
 }
 
 func (r *Recovered) add(o Recovered) {
 	r.Peers, r.Caches, r.Slabs = r.Peers+o.Peers, r.Caches+o.Caches, r.Slabs+o.Slabs
+	r.Arenas += o.Arenas
 	r.Blocks, r.Spans, r.Private = r.Blocks+o.Blocks, r.Spans+o.Spans, r.Private+o.Private
 }
 
@@ -143,14 +145,25 @@ func (a *Allocator) isDead(owner uint64) (bool, error) {
 
 // returnSpans walks the states once. A word costs a load; 1 TiB of granules in use is 128 MiB of them.
 func (a *Allocator) returnSpans(dead map[uint16]bool, done *Recovered) (err error) {
+	var arenas []uint64
 	for g := a.first; g < a.frontier(); g++ {
 		s := layout.State(a.states[g].Load())
-		if s.Cache() == 0 || !dead[s.Cache()] {
-			continue
+		var e error
+		switch {
+		case s.Kind() == layout.KindChunk:
+			e = a.returnChunk(g, s, dead)
+		case s.Cache() == 0 || !dead[s.Cache()]:
+		case s.Kind() == layout.KindArena:
+			arenas = append(arenas, g)
+		default:
+			e = a.returnSpan(g, s, done)
 		}
-		if e := a.returnSpan(g, s, done); e != nil {
+		if e != nil {
 			err = e
 		}
+	}
+	if e := a.returnArenas(arenas, done); e != nil {
+		err = e
 	}
 	return err
 }

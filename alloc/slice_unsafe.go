@@ -20,7 +20,7 @@ type Slice[T any] struct {
 
 // MakeSlice allocates room for capacity zeroed values, of which length belong to the slice. It returns
 // ErrType for a T that New would refuse, ErrTooLarge, and Alloc's errors.
-func MakeSlice[T any](s Source, length, capacity int) (Slice[T], error) {
+func MakeSlice[T any](s Maker, length, capacity int) (Slice[T], error) {
 	size, err := sizeOf[T]()
 	if err != nil {
 		return Slice[T]{}, err

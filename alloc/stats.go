@@ -13,6 +13,10 @@ type Stats struct {
 	Slabs        uint64 // slabs, of all caches and of nobody
 	Large        uint64 // large blocks
 	LargeBytes   uint64 // their sizes
+	Arenas       uint64 // arenas, published or not; their blocks are not among the live ones
+	ArenaChunks  uint64 // spans that they consist of
+	ArenaUsed    uint64 // bytes of their blocks
+	ArenaBytes   uint64 // bytes of their chunks
 	Claimed      uint64 // spans being made or taken apart
 	FreeGranules uint64 // granules of 64 KiB that are free, in the whole region
 	Caches       uint64 // caches in use, of all processes
@@ -80,6 +84,8 @@ func (a *Allocator) countSpan(g uint64, s *Stats, classes *[layout.NumClasses]Cl
 	case layout.KindLarge:
 		s.Large++
 		s.LargeBytes += state.Run() << layout.GranuleShift
+	case layout.KindArena, layout.KindChunk:
+		a.countChunk(g, state, s)
 	case layout.KindClaimed:
 		s.Claimed++
 		return 1, nil // not all of the run may be its own
@@ -90,4 +96,15 @@ func (a *Allocator) countSpan(g uint64, s *Stats, classes *[layout.NumClasses]Cl
 		return 1, nil
 	}
 	return state.Run(), nil
+}
+
+// countChunk counts the head or a further chunk of an arena.
+func (a *Allocator) countChunk(g uint64, state layout.State, s *Stats) {
+	bytes := state.Run() << layout.GranuleShift
+	if state.Kind() == layout.KindArena {
+		s.Arenas++
+	}
+	s.ArenaChunks++
+	s.ArenaBytes += bytes
+	s.ArenaUsed += min(a.arenaRecord(g).Used.Load(), bytes)
 }

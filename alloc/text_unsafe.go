@@ -17,7 +17,7 @@ type String struct {
 }
 
 // MakeString copies v into the heap. The errors are Alloc's.
-func MakeString(s Source, v string) (String, error) {
+func MakeString(s Maker, v string) (String, error) {
 	if v == "" {
 		return String{}, nil
 	}

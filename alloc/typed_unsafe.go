@@ -5,10 +5,10 @@ import (
 	"unsafe"
 )
 
-// New allocates a zeroed T in the heap. T may hold numbers, booleans, arrays, structs, sync/atomic's
+// New allocates a zeroed T in the heap, or in an Arena. T may hold numbers, booleans, arrays, structs, sync/atomic's
 // values, String, Slice, and pointers to such things in the heap. It returns ErrType, naming the
 // field, when Go's garbage collector or scheduler would own a part of T, and Alloc's errors.
-func New[T any](s Source) (*T, error) {
+func New[T any](s Maker) (*T, error) {
 	size, err := sizeOf[T]()
 	if err != nil {
 		return nil, err

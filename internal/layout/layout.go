@@ -299,6 +299,18 @@ type Fine struct {
 	Remote    [FineWords]mem.Word
 }
 
+// Arena is the descriptor of a granule, in place of a Slab, when the granule heads an arena or a chunk of
+// one. Only whoever owns the arena writes it: Head before the state says that it is a chunk, Next and Used
+// with release stores.
+type Arena struct {
+	_ structs.HostLayout
+
+	Head mem.Word // granule of the arena's head, which of the head itself is its own
+	Next mem.Word // granule of the next chunk, 0 at the end; the head's is the newest
+	Used mem.Word // bytes that are allocated from the chunk
+	_    [SlabSize - 24]byte
+}
+
 // Lengths of the bitmaps.
 const (
 	CoarseWords  = 4

@@ -60,6 +60,7 @@ func TestFrozenTables(t *testing.T) {
 		l  Large
 		sa Samples
 		si Site
+		a  Arena
 	)
 	frozen(t, []number{
 		{"Sections", unsafe.Sizeof(se), 88},
@@ -121,6 +122,10 @@ func TestFrozenTables(t *testing.T) {
 		{"Fine", unsafe.Sizeof(f), FineSize},
 		{"Fine.Published", unsafe.Offsetof(f.Published), 512},
 		{"Fine.Remote", unsafe.Offsetof(f.Remote), 1024},
+		{"Arena", unsafe.Sizeof(a), SlabSize},
+		{"Arena.Head", unsafe.Offsetof(a.Head), 0},
+		{"Arena.Next", unsafe.Offsetof(a.Next), 8},
+		{"Arena.Used", unsafe.Offsetof(a.Used), 16},
 		{"ClassesSum", uintptr(ClassesSum()), 545406869},
 	})
 }
@@ -208,7 +213,7 @@ func TestNoStoredStructHoldsAGoPointer(t *testing.T) {
 			t.Errorf("%s is a %s", path, typ)
 		}
 	}
-	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}} {
+	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}, Arena{}} {
 		walk(reflect.TypeOf(v).Name(), reflect.TypeOf(v))
 	}
 }
@@ -252,7 +257,12 @@ func TestStatePacks(t *testing.T) {
 	if d := s.Disown(); d.Cache() != 0 || d.Own(65535) != s || !d.Valid() {
 		t.Errorf("disowned state %#x", uint64(d))
 	}
-	for _, bad := range []State{5, 15, 1, 2, 4, 1 << 32, 0x10, s + 1<<32, MakeState(KindSlab, 40, 0, 1), s | 1<<6, s | FlagPrivate | FlagSampled, MakeState(KindSlab, 3, 1, 1) | FlagSampled, s.Disown() | FlagPrivate, MakeState(KindTail, 1, 0, 1)} {
+	for _, good := range []State{MakeState(KindArena, 0, 9, 1), MakeState(KindArena, 0, 0, 1), MakeState(KindChunk, 0, 0, 64)} {
+		if !good.Valid() {
+			t.Errorf("%#x is not valid", uint64(good))
+		}
+	}
+	for _, bad := range []State{7, 15, 5, 6, MakeState(KindChunk, 0, 1, 1), 1, 2, 4, 1 << 32, 0x10, s + 1<<32, MakeState(KindSlab, 40, 0, 1), s | 1<<6, s | FlagPrivate | FlagSampled, MakeState(KindSlab, 3, 1, 1) | FlagSampled, s.Disown() | FlagPrivate, MakeState(KindTail, 1, 0, 1)} {
 		if bad.Valid() {
 			t.Errorf("%#x is valid", uint64(bad))
 		}
@@ -281,7 +291,7 @@ func TestFormatDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}} {
+	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}, Arena{}} {
 		typ := reflect.TypeOf(v)
 		_, section, found := strings.Cut(string(doc), "### "+typ.Name()+" fields\n")
 		section, _, _ = strings.Cut(section, "\n## ")

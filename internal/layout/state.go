@@ -10,6 +10,8 @@ const (
 	KindTail    Kind = 2 // further granule of a run
 	KindSlab    Kind = 3 // head of a slab: blocks of one size class
 	KindLarge   Kind = 4 // head of one large block
+	KindArena   Kind = 5 // head of an arena: its first chunk
+	KindChunk   Kind = 6 // head of a further chunk of an arena, owned by whoever owns the arena's head
 )
 
 // Flags of a slab. They are part of the state, so that the short way of free, which compares the state with
@@ -25,8 +27,8 @@ const (
 //	bits  0-3   kind
 //	bits  4-7   flags (slab)
 //	bits  8-15  size class (slab)
-//	bits 16-31  owning cache, 0 is nobody (claimed, slab, large: an owned large block is private)
-//	bits 32-63  length of the run in granules (claimed, slab, large), or a tail's distance from its head
+//	bits 16-31  owning cache, 0 is nobody (claimed, slab, large and arena: an owned one of these is private)
+//	bits 32-63  length of the run in granules (all heads), or a tail's distance from its head
 type State uint64
 
 // MakeState packs a state word. n is the length of the run, or the distance of a tail.
@@ -68,8 +70,10 @@ func (s State) Valid() bool {
 	case KindSlab:
 		return s == MakeState(KindSlab, s.Class(), s.Cache(), s.Run())|s&(FlagPrivate|FlagSampled) && s.Class() < NumClasses &&
 			s.Run() == uint64(Classes[s.Class()].Granules) && s.validFlags()
-	case KindClaimed, KindLarge:
+	case KindClaimed, KindLarge, KindArena:
 		return s == MakeState(s.Kind(), 0, s.Cache(), s.Run()) && s.Run() != 0
+	case KindChunk:
+		return s == MakeState(KindChunk, 0, 0, s.Run()) && s.Run() != 0
 	}
 	return false
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -19,6 +20,8 @@ func TestModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"alloc":   m.alloc,
 			"burst":   m.burst,
+			"arena":   m.arena,
+			"forget":  m.forget,
 			"free":    m.free,
 			"realloc": m.realloc,
 			"drain":   m.drain,
@@ -38,6 +41,7 @@ type model struct {
 	region *goRegion
 	peers  []*modelPeer // alive
 	blocks []modelBlock
+	arenas []modelArena // published
 }
 
 type modelPeer struct {
@@ -142,6 +146,68 @@ func (m *model) add(t *rapid.T, c *Cache, size uint64) bool {
 	return true
 }
 
+// modelArena is a published arena.
+type modelArena struct {
+	address unsafe.Pointer
+	blocks  []modelBlock
+}
+
+// arena makes an arena, fills it, and publishes it, frees it, or leaves it to its cache.
+func (m *model) arena(t *rapid.T) {
+	c := m.pick(t)
+	r, err := NewArena(c, &ArenaOptions{Chunk: rapid.Uint64Range(0, 300_000).Draw(t, "chunk")})
+	var blocks []modelBlock
+	for range rapid.IntRange(0, 50).Draw(t, "count") {
+		var p unsafe.Pointer
+		size := rapid.Uint64Range(0, 20_000).Draw(t, "size")
+		if err == nil {
+			p, err = r.Alloc(size)
+		}
+		if err == nil {
+			off, _ := c.a.memory.Offset(p)
+			fillBlock(c.a, off, size)
+			blocks = append(blocks, modelBlock{off, size})
+		}
+	}
+	switch rapid.SampledFrom([]string{"publish", "free", "leave"}).Draw(t, "end") {
+	case "publish":
+		if err == nil {
+			err = r.Publish()
+			m.arenas = append(m.arenas, modelArena{r.Address(), blocks})
+		}
+	case "free":
+		if err == nil {
+			err = r.Free()
+		}
+	}
+	if err != nil && !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+}
+
+// forget frees a published arena, whose blocks are what they were.
+func (m *model) forget(t *rapid.T) {
+	if len(m.arenas) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(m.arenas)-1).Draw(t, "arena")
+	x := m.arenas[i]
+	m.arenas = slices.Delete(m.arenas, i, i+1)
+	c := m.pick(t)
+	for _, b := range x.blocks {
+		if err := verifyBlock(c.a, b.off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := OpenArena(c, x.address)
+	if err == nil {
+		err = r.Free()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (m *model) free(t *rapid.T) {
 	if len(m.blocks) > 0 {
 		m.remove(t, m.pick(t), rapid.IntRange(0, len(m.blocks)-1).Draw(t, "block"))
@@ -201,6 +267,9 @@ func (m *model) verify(t *rapid.T) {
 	a := m.peers[0].a
 	mustCheck(t, a)
 	mustCount(t, a, uint64(len(m.blocks)))
+	if s, err := a.Stats(); err != nil || s.Arenas < uint64(len(m.arenas)) {
+		t.Fatalf("%d arenas, of which %d are published: %v", s.Arenas, len(m.arenas), err)
+	}
 	for _, b := range m.blocks[:min(len(m.blocks), 50)] {
 		if n, err := a.usableSize(b.off); err != nil || n < b.size {
 			t.Fatalf("block of %d bytes at %#x has %d: %v", b.size, b.off, n, err)

@@ -26,6 +26,7 @@ var (
 	ErrBusy         = errors.New("heap is busy")
 	ErrName         = errors.New("invalid name")
 	ErrSize         = errors.New("invalid size")
+	ErrNotAlone     = errors.New("other processes are attached")
 	ErrTooManyPeers = errors.New("too many peers")
 	ErrNoRoot       = errors.New("no such root")
 	ErrRootType     = errors.New("root has another type")

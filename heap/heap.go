@@ -35,6 +35,7 @@ type Heap struct {
 	onClose []func() error
 
 	rootsMutex, growth sync.Mutex // in front of the byte locks of the same names
+	alone              sync.Mutex // held as long as lockAlone
 }
 
 // enter keeps the mapping in place until leave.

@@ -15,6 +15,7 @@ const (
 	lockRoots  = lockPeers + layout.MaxPeers // held while roots are made or deleted
 	lockGrowth = lockRoots + 1               // held while storage is made by writing
 	lockCreate = lockRoots + 2               // held by the creator of a file that has no name yet
+	lockAlone  = lockRoots + 3               // held by the peer that keeps others from attaching
 )
 
 // lockPatience is how long a short lock of another process is waited for. Its holder does a few

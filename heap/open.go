@@ -15,7 +15,8 @@ import (
 //
 // It returns ErrNotExist, ErrPermission or ErrInsecure for a file that is missing, somebody else's or
 // open to others; ErrCorrupt, ErrVersion or ErrNotReady for a superblock that does not hold; ErrOpen
-// when this process has the heap open; ErrTooManyPeers; a *ConflictError with all that is in the way
+// when this process has the heap open; ErrTooManyPeers; ErrBusy when another process has it to itself, see
+// Alone; a *ConflictError with all that is in the way
 // when the base is taken; and probe's errors when it cannot be had for another reason.
 func Open(name string, opts *Options) (*Heap, error) {
 	o := opts.orDefault()
@@ -127,5 +128,5 @@ func (h *Heap) attachNamed() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return h.attach()
+	return h.attachUnlessAlone()
 }

@@ -27,8 +27,11 @@ func TryLockRange(f *os.File, off, n int64) (bool, error) {
 }
 
 // Unlock releases the byte at off.
-func Unlock(f *os.File, off int64) error {
-	return pathError("unlock", f.Name(), rangeLock(f, off, 1, unix.F_UNLCK))
+func Unlock(f *os.File, off int64) error { return UnlockRange(f, off, 1) }
+
+// UnlockRange releases the n bytes at off, which may be a part of what was locked at once.
+func UnlockRange(f *os.File, off, n int64) error {
+	return pathError("unlock", f.Name(), rangeLock(f, off, n, unix.F_UNLCK))
 }
 
 // Locked reports whether another description than f holds a lock on one of the n bytes at off.

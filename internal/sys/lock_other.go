@@ -16,5 +16,8 @@ func TryLockRange(f *os.File, off, n int64) (bool, error) { return false, errors
 // Unlock needs open-file-description locks, which this system lacks.
 func Unlock(f *os.File, off int64) error { return errors.ErrUnsupported }
 
+// UnlockRange needs open-file-description locks, which this system lacks.
+func UnlockRange(f *os.File, off, n int64) error { return errors.ErrUnsupported }
+
 // Locked needs open-file-description locks, which this system lacks.
 func Locked(f *os.File, off, n int64) (bool, error) { return false, errors.ErrUnsupported }

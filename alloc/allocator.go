@@ -22,6 +22,8 @@ type region interface {
 	Peer() heap.PeerID
 	Alive(heap.PeerID) (bool, error)
 	ReleaseDead() error
+	Alone() (release func(), err error)
+	Roots() ([]heap.Root, error)
 }
 
 // Allocator allocates in one heap on behalf of this process. Its methods may be called by any number
@@ -61,6 +63,8 @@ type Allocator struct {
 	open      map[*Cache]struct{} // caches that Close has to close
 	closed    bool
 	recovered Recovered
+
+	siteOf func(off uint64) string // where a block was allocated, nil when that is not recorded
 }
 
 // Open makes an allocator for an open heap, and recovers what dead peers have left unless another

@@ -53,6 +53,8 @@ func exercise(t *testing.T, r *goRegion, a *Allocator, c *Cache, blocks []uint64
 	c.allocInto(word, 100)
 	c.freeFrom(word)
 	a.Recover()
+	a.Collect(t.Context(), &CollectOptions{DryRun: true, Offsets: true})
+	a.Collect(t.Context(), &CollectOptions{stackLimit: 1})
 	a.Check()
 	a.Stats()
 	a.Usage()

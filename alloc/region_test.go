@@ -20,6 +20,7 @@ type goRegion struct {
 	limit int // granules that the "file system" has
 	bound int // the limit of the heap, in granules; 0 is none
 	alive map[heap.PeerID]bool
+	roots []heap.Root
 }
 
 func newGoRegion(t rapid.TB, size uint64) *goRegion {
@@ -76,6 +77,19 @@ func (r *goRegion) Alive(id heap.PeerID) (bool, error) {
 }
 
 func (r *goRegion) ReleaseDead() error { return nil }
+
+func (r *goRegion) Roots() ([]heap.Root, error) { return r.roots, nil }
+
+func (m *member) Alone() (func(), error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, alive := range m.alive {
+		if alive && id != m.id {
+			return nil, fmt.Errorf("%w: %v", heap.ErrNotAlone, id)
+		}
+	}
+	return func() {}, nil
+}
 
 func (r *goRegion) Commit(off, n uint64) error {
 	r.mu.Lock()

@@ -57,6 +57,7 @@ var hints = []struct {
 	{heap.ErrNotReady, "whoever was creating the heap has not finished, or was killed; remove it with: shmheap rm NAME"},
 	{heap.ErrTooManyPeers, "clear away dead peers with: shmheap recover NAME, or make the heap with a larger --max-peers"},
 	{alloc.ErrTooManyCaches, "clear away the caches of dead peers with: shmheap recover NAME"},
+	{heap.ErrNotAlone, "end them first; see who is attached with: shmheap info NAME"},
 	{heap.ErrBusy, "another process is in the middle of a change; try again"},
 	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
 	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},

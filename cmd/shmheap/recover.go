@@ -24,6 +24,7 @@ type recoverJSON struct {
 	Slabs  int    `json:"slabs"`
 	Spans  int    `json:"spans"`
 	Blocks int    `json:"blocks"`
+	Arenas int    `json:"arenas"`
 }
 
 func (a *app) recoverCommand() *cobra.Command {
@@ -51,7 +52,7 @@ func (a *app) recover(h *heap.Heap) error {
 	}
 	j := recoverJSON{
 		Name: h.Name(), Peers: r.Peers, Caches: r.Caches,
-		Slabs: r.Slabs, Spans: r.Spans, Blocks: r.Blocks,
+		Slabs: r.Slabs, Spans: r.Spans, Blocks: r.Blocks, Arenas: r.Arenas,
 	}
 	switch {
 	case a.json:

@@ -92,6 +92,10 @@ type allocatorJSON struct {
 	Slabs        uint64      `json:"slabs"`
 	Large        uint64      `json:"large"` // blocks with spans of their own
 	LargeBytes   uint64      `json:"large_bytes"`
+	Arenas       uint64      `json:"arenas"`
+	ArenaChunks  uint64      `json:"arena_chunks"`
+	ArenaUsed    uint64      `json:"arena_used"`  // bytes of their blocks
+	ArenaBytes   uint64      `json:"arena_bytes"` // of their chunks
 	FreeGranules uint64      `json:"free_granules"`
 	Committed    uint64      `json:"committed"`
 	Classes      []classJSON `json:"classes"` // those in use
@@ -108,6 +112,7 @@ func newAllocatorJSON(s alloc.Stats) allocatorJSON {
 	j := allocatorJSON{
 		Live: uint64(s.Live), LiveBytes: uint64(s.LiveBytes), FreeBlocks: uint64(s.FreeBlocks),
 		Slabs: uint64(s.Slabs), Large: uint64(s.Large), LargeBytes: uint64(s.LargeBytes),
+		Arenas: s.Arenas, ArenaChunks: s.ArenaChunks, ArenaUsed: s.ArenaUsed, ArenaBytes: s.ArenaBytes,
 		FreeGranules: uint64(s.FreeGranules), Committed: uint64(s.Committed), Classes: []classJSON{},
 	}
 	for _, c := range s.Classes {

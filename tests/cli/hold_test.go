@@ -17,9 +17,9 @@ type Sample struct {
 	Hits atomic.Uint64
 }
 
-// hold is a program that attaches to a heap and allocates: hold NAME [die]
+// hold is a program that attaches to a heap and allocates: hold NAME [die|leak]
 //
-// It then waits to be killed, or kills itself.
+// It then waits to be killed, or kills itself, with "leak" after allocating what nothing leads to.
 func hold() {
 	if err := holdHeap(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "hold:", err)
@@ -51,5 +51,24 @@ func holdHeap(name string) error {
 	if sample.Text, err = alloc.MakeString(c, "hello"); err != nil {
 		return err
 	}
+	if len(os.Args) > 2 && os.Args[2] == "leak" {
+		if err := leak(c); err != nil {
+			return err
+		}
+	}
 	return alloc.StoreRoot(a, "sample", sample)
+}
+
+// leak allocates three blocks, a large one and an arena and keeps no pointer to them in the heap.
+func leak(c *alloc.Cache) error {
+	for _, size := range []uint64{100, 100, 100, 1 << 20} {
+		if _, err := c.AllocZeroed(size); err != nil {
+			return err
+		}
+	}
+	r, err := alloc.NewArena(c, nil)
+	if err != nil {
+		return err
+	}
+	return r.Publish()
 }

@@ -43,6 +43,17 @@ func peers(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// appears waits until a file exists: appears FILE
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: appears FILE")
+	}
+	until(ts, "appears "+args[0], func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil
+	})
+}
+
 // damage inverts 8 bytes of a file: damage FILE OFFSET
 func damage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {

@@ -19,7 +19,7 @@ type Sample struct {
 
 // hold is a program that attaches to a heap and allocates: hold NAME [die|leak]
 //
-// It then waits to be killed, or kills itself, with "leak" after allocating what nothing leads to.
+// It then makes the file NAME.held and waits to be killed, or kills itself, with "leak" after allocating what nothing leads to.
 func hold() {
 	if err := holdHeap(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "hold:", err)
@@ -27,6 +27,9 @@ func hold() {
 	}
 	if len(os.Args) > 2 {
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	if err := os.WriteFile(os.Args[1]+".held", nil, 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, "hold:", err)
 	}
 	select {} // until a signal
 }

@@ -40,24 +40,24 @@ type CollectProgress struct {
 type Leak struct {
 	Address uint64 // of its first byte
 	Size    uint64 // bytes, rounded up to its size class; of an arena, those of its chunks
-	Arena   bool
+	Arena   bool   // it is an arena
 	Site    string // where it was allocated, when that is known
 }
 
 // LeakGroup counts leaks that are alike.
 type LeakGroup struct {
 	Size   uint64 // bytes of one
-	Arena  bool
+	Arena  bool   // they are arenas
 	Site   string // where they were allocated, when that is known
-	Blocks uint64
+	Blocks uint64 // how many there are
 	Bytes  uint64 // of all
 }
 
 // RootReach is what was reached from one root and from none before it.
 type RootReach struct {
 	Name, Type string // of the root; "" for what Options.Roots and the owners of private blocks hold
-	Blocks     uint64
-	Bytes      uint64
+	Blocks     uint64 // blocks and arenas
+	Bytes      uint64 // their bytes
 }
 
 // Collected is what Collect found.

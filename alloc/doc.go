@@ -50,6 +50,9 @@
 // A private block and an arena die with the cache that they are from unless they were published: recovery frees them.
 // Each has one word whose change publishes it, so there is nothing in between.
 //
+// Collect frees what leaked: it marks what can be reached from the named roots, in a heap that this process has to
+// itself, and frees the rest. Killed half way it has freed some.
+//
 // # Limits and counts
 //
 // How much of the heap has storage is limited by heap.SetLimit, and what one peer holds by SetQuota. Neither has a
@@ -81,6 +84,7 @@
 //
 // # What it is not
 //
-// It is no garbage collector, and the pointers that it hands out are invisible to Go's: a Go pointer
-// stored in the heap keeps nothing alive, which is why New refuses types that would need it.
+// It is no garbage collector that works beside the program: Collect is for a heap at rest. The
+// pointers that it hands out are invisible to Go's: a Go pointer stored in the heap keeps nothing alive, which is why
+// New refuses types that would need it.
 package alloc

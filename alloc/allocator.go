@@ -63,8 +63,6 @@ type Allocator struct {
 	open      map[*Cache]struct{} // caches that Close has to close
 	closed    bool
 	recovered Recovered
-
-	siteOf func(off uint64) string // where a block was allocated, nil when that is not recorded
 }
 
 // Open makes an allocator for an open heap, and recovers what dead peers have left unless another

@@ -111,7 +111,8 @@ func (c *Cache) addChunk(head, n, least uint64) (chunk uint64, err error) {
 // claimChunk claims a run of n granules, or of least when that cannot be had.
 func (c *Cache) claimChunk(n, least uint64) (g, got uint64, err error) {
 	if n > least {
-		if g, err = c.claimCommitted(granules(n)); !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrTooLarge) {
+		g, err = c.claimCommitted(granules(n))
+		if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrQuota) {
 			return g, n, err
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
+	"strings"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
@@ -41,14 +43,14 @@ type Leak struct {
 	Address uint64 // of its first byte
 	Size    uint64 // bytes, rounded up to its size class; of an arena, those of its chunks
 	Arena   bool   // it is an arena
-	Site    string // where it was allocated, when that is known
+	Site    string // where it was allocated, as "function file:line", if it is a sample of the profile
 }
 
 // LeakGroup counts leaks that are alike.
 type LeakGroup struct {
 	Size   uint64 // bytes of one
 	Arena  bool   // they are arenas
-	Site   string // where they were allocated, when that is known
+	Site   string // as in Leak
 	Blocks uint64 // how many there are
 	Bytes  uint64 // of all
 }
@@ -205,6 +207,7 @@ func (w *sweeper) sweepSlab(s *marked) {
 		}
 		if leaked != 0 && w.c != nil {
 			v.remote[i].Or(leaked)
+			add(&w.c.record.Counts.Remote, uint64(bits.OnesCount64(leaked)))
 			crashpoint.Hit("alloc.sweep.after-word")
 		}
 	}
@@ -213,9 +216,10 @@ func (w *sweeper) sweepSlab(s *marked) {
 	}
 }
 
-// releaseOrphan gives back a slab that nobody owns and all of whose blocks are free. When it is not one it stays.
+// releaseOrphan gives back a slab that nobody owns and all of whose blocks are free. When it is not one, or one of
+// samples, it stays.
 func (c *Cache) releaseOrphan(class int, head uint64) {
-	s, ok := c.tryAdopt(class, head)
+	s, ok := c.tryAdopt(class, 0, head)
 	if !ok {
 		return
 	}
@@ -248,7 +252,7 @@ func (w *sweeper) sweepSpan(s *marked) error {
 // found counts a leak.
 func (w *sweeper) found(address, size uint64, isArena bool) {
 	leak := Leak{Address: address, Size: size, Arena: isArena}
-	if w.a.siteOf != nil {
+	if !isArena {
 		leak.Site = w.a.siteOf(address - w.a.address(0))
 	}
 	if w.opts.Visit != nil {
@@ -264,4 +268,28 @@ func (w *sweeper) found(address, size uint64, isArena bool) {
 	g.Bytes += size
 	w.done.Blocks++
 	w.done.Bytes += size
+}
+
+// siteOf returns the innermost place that allocated the block at off, "" when the profile has no sample of it.
+func (a *Allocator) siteOf(off uint64) string {
+	b, err := a.locate(off)
+	if err != nil {
+		return ""
+	}
+	number := uint32(0)
+	if b.local == nil {
+		if w := a.large(b.head).Sample.Load(); w&layout.SampleLarge != 0 {
+			number = uint32(w)
+		}
+	} else if b.state.Flags()&layout.FlagSampled != 0 && a.hasStorage((a.tables.Fine+b.head*layout.FineSize)>>layout.GranuleShift) {
+		i := (off - b.head<<layout.GranuleShift) / uint64(layout.Classes[b.state.Class()].Size)
+		number = uint32(a.samples(b.head).Blocks[i].Load())
+	}
+	if number == 0 {
+		return ""
+	}
+	t, _ := a.readSite(number)
+	_, stack, _ := strings.Cut(t.text, "\n")
+	frame, _, _ := strings.Cut(stack, "\n")
+	return strings.Replace(frame, "\t", " ", 1)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/shmheap/shmheap/heap"
@@ -226,20 +227,19 @@ func leakSome(t *testing.T, r *goRegion, a *Allocator) (kept, leaked uint64) {
 	return 1000, 2001
 }
 
-// TestCollectReports: leaks by size, what each root reaches, progress, where blocks come from.
+// TestCollectReports: leaks by size, and what each root reaches.
 func TestCollectReports(t *testing.T) {
 	r := newGoRegion(t, 64<<20)
 	a, _ := r.join(t)
 	kept, leaked := leakSome(t, r, a)
-	a.siteOf = func(off uint64) string { return "main.go:7" }
 	done, err := a.Collect(t.Context(), &CollectOptions{DryRun: true})
 	if err != nil || done.Blocks != leaked || len(done.Leaks) != 3 {
 		t.Fatalf("%+v: %v", done, err)
 	}
 	want := []LeakGroup{
-		{Size: 1 << 20, Site: "main.go:7", Blocks: 1, Bytes: 1 << 20},
-		{Size: 1024, Site: "main.go:7", Blocks: 1000, Bytes: 1024_000},
-		{Size: 48, Site: "main.go:7", Blocks: 1000, Bytes: 48_000},
+		{Size: 1 << 20, Blocks: 1, Bytes: 1 << 20},
+		{Size: 1024, Blocks: 1000, Bytes: 1024_000},
+		{Size: 48, Blocks: 1000, Bytes: 48_000},
 	}
 	if !slices.Equal(done.Leaks, want) || done.Reached[0] != (RootReach{"list", "node", kept, 48 * kept}) {
 		t.Errorf("%+v", done)
@@ -316,4 +316,46 @@ func TestCollectIdleCaches(t *testing.T) {
 		mustCheck(t, a)
 	}
 	mustCount(t, a, 0)
+}
+
+// TestCollectNamesSites: leaks of which the profile has a sample say where they were allocated.
+func TestCollectNamesSites(t *testing.T) {
+	r := newGoRegion(t, 16<<20)
+	a, _ := r.join(t)
+	if err := a.SetProfileRate(16); err != nil {
+		t.Fatal(err)
+	}
+	c := mustCache(t, a)
+	for range 100 {
+		for _, size := range []uint64{1000, 100_000} {
+			if _, err := c.Alloc(size); err != nil {
+				break // the heap is full
+			}
+		}
+	}
+	named := make(map[bool]int) // by whether they are large
+	done, err := a.Collect(t.Context(), &CollectOptions{Visit: func(l Leak) {
+		if strings.Contains(l.Site, "TestCollectNamesSites") && strings.Contains(l.Site, "collect_unsafe_test.go:") {
+			named[l.Size > layout.MaxSmall]++
+		}
+	}})
+	if err != nil || named[false] < 50 || named[true] < 50 {
+		t.Errorf("of %d leaks %v are named: %v, %+v", done.Blocks, named, err, done.Leaks)
+	}
+	mustCheck(t, a)
+}
+
+// TestArenaQuota: the chunks of an arena count for its owner.
+func TestArenaQuota(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, _ := r.join(t)
+	x := mustArena(t, a, nil)
+	growArena(t, x)
+	size, err := x.Size()
+	if held := a.countHeld() << layout.GranuleShift; err != nil || held != size.Reserved {
+		t.Errorf("the arena has %d bytes, %d count for its owner: %v", size.Reserved, held, err)
+	}
+	if err := x.Publish(); err != nil || a.countHeld() != 0 {
+		t.Errorf("%d granules of a published arena count for somebody: %v", a.countHeld(), err)
+	}
 }

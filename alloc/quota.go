@@ -107,6 +107,12 @@ func (a *Allocator) holder(g uint64, s layout.State) heap.PeerID {
 		return 0
 	case s.Kind() == layout.KindLarge:
 		return heap.PeerID(a.large(g).Charged.Load())
+	case s.Kind() == layout.KindChunk:
+		head := a.arenaRecord(g).Head.Load()
+		if s, ok := a.arenaHead(head); ok { // whose owner is that of all chunks, nobody when it is published
+			return a.holder(head, s)
+		}
+		return 0
 	case s.Cache() == 0 || int(s.Cache()) >= len(a.caches):
 		return 0
 	}

@@ -122,7 +122,7 @@ func values(r *rand.Rand, old uint64, size uintptr) []uint64 {
 
 // harmless are fields that are not relied on, or may be changed by any peer.
 var harmless = []string{
-	"_", "PageSize", "Created", "CreatorPID", "CreatorUID", "ID", "Frontier", "SpanHint", "Orphans", "Limit", "ProfileRate",
+	"_", "PageSize", "Created", "CreatorPID", "CreatorUID", "ID", "Frontier", "SpanHint", "Orphans", "Limit", "ProfileRate", "Pressure",
 	// These change what they say, and hold together with the rest: another base or name is another
 	// heap, and some more or fewer roots fit the same tables.
 	"Base", "Name", "MaxRoots", "MaxPeers", "MaxCaches",

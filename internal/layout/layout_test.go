@@ -54,13 +54,10 @@ func TestFrozenTables(t *testing.T) {
 		r  Root
 		p  Peer
 		c  Cache
-		b  Slab
-		f  Fine
 		k  Counters
 		l  Large
 		sa Samples
 		si Site
-		a  Arena
 	)
 	frozen(t, []number{
 		{"Sections", unsafe.Sizeof(se), 88},
@@ -115,6 +112,17 @@ func TestFrozenTables(t *testing.T) {
 		{"Site.Rate", unsafe.Offsetof(si.Rate), 8},
 		{"Site.Length", unsafe.Offsetof(si.Length), 16},
 		{"Site.Text", unsafe.Offsetof(si.Text), 24},
+	})
+}
+
+// TestFrozenDescriptors freezes what describes a slab or an arena.
+func TestFrozenDescriptors(t *testing.T) {
+	var (
+		b Slab
+		f Fine
+		a Arena
+	)
+	frozen(t, []number{
 		{"Slab", unsafe.Sizeof(b), SlabSize},
 		{"Slab.Local", unsafe.Offsetof(b.Local), 0},
 		{"Slab.Published", unsafe.Offsetof(b.Published), 32},

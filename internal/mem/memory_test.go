@@ -91,3 +91,39 @@ func TestStoreReleasePublishes(t *testing.T) {
 		t.Errorf("payload = %d", *payload)
 	}
 }
+
+func TestHalfOperations(t *testing.T) {
+	m := mem.Over(make([]byte, 64))
+	h := m.Half(12)
+	if h.Swap(5) != 0 || h.Add(2) != 7 || h.Or(8) != 7 || h.And(12) != 15 {
+		t.Errorf("half is %d", h.Load())
+	}
+	if h.CompareAndSwap(1, 2) || !h.CompareAndSwap(12, 3) || h.Load() != 3 {
+		t.Error("CompareAndSwap took the wrong half")
+	}
+	if m.Half(8).Load() != 0 || m.Half(16).Load() != 0 {
+		t.Error("a neighbour changed")
+	}
+}
+
+// TestPublishPublishes is TestStoreReleasePublishes for Publish.
+func TestPublishPublishes(t *testing.T) {
+	m := mem.Over(make([]byte, 64))
+	payload := mem.View[uint32](m, 0)
+	go func() {
+		*payload = 42
+		m.Word(8).Publish(1)
+	}()
+	for m.Word(8).Load() == 0 {
+		mem.Pause(1)
+	}
+	if *payload != 42 {
+		t.Errorf("payload = %d", *payload)
+	}
+}
+
+func TestPauseTakesAnyCount(t *testing.T) {
+	for _, n := range []uint32{0, 1, 1000} {
+		mem.Pause(n)
+	}
+}

@@ -92,6 +92,12 @@ func (m Memory) Word(off uint64) *Word {
 	return (*Word)(unsafe.Add(m.base, off))
 }
 
+// Half returns the shared 32-bit word at off, which must be a multiple of four.
+func (m Memory) Half(off uint64) *Half { return View[Half](m, off) }
+
+// OffsetOf is Offset for a typed pointer.
+func OffsetOf[T any](m Memory, p *T) (uint64, bool) { return m.Offset(unsafe.Pointer(p)) }
+
 func (m Memory) check(off, n, align uint64) {
 	if !m.Contains(off, n) || off%align != 0 {
 		m.outside(off, n)

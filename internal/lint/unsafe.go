@@ -11,10 +11,10 @@ import (
 var unsafeName = regexp.MustCompile(`(^|/|_)unsafe(_(linux|darwin|freebsd|other|unix))?(_(amd64|arm64|riscv64))?(_test)?\.go$`)
 
 // unsafePackages may hold unsafe code outside tests.
-var unsafePackages = []string{"internal/mem", "internal/sys", "alloc", "internal/bench"}
+var unsafePackages = []string{"internal/mem", "internal/sys", "alloc", "queue", "internal/bench"}
 
 // unsafeFiles makes the code that can break memory safety easy to find and hard to add to: it lives
-// in files of that name, in three packages and in the benchmarks, which do to blocks what users do. Tests of internal/layout may use unsafe anywhere, for
+// in files of that name, in four packages and in the benchmarks, which do to blocks what users do. Tests of internal/layout may use unsafe anywhere, for
 // Sizeof and Offsetof.
 func unsafeFiles(t *tree) []problem {
 	var problems []problem

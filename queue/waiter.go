@@ -1,0 +1,188 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
+)
+
+// How long a handle waits in which way.
+const (
+	// DefaultSpin is how long a handle looks at the queue before it sleeps: about what going to sleep
+	// and being woken costs.
+	DefaultSpin = 20 * time.Microsecond
+	// shortestSleep and longestSleep bound a sleep that nobody ends. It doubles from one to the other,
+	// and after each the sleeper looks whether the other side is still alive. A waker that was killed
+	// between its change and the wake delays a sleeper by no more than this.
+	shortestSleep = time.Millisecond
+	longestSleep  = 500 * time.Millisecond
+	spinPauses    = 4 // between two looks at the queue
+)
+
+// waiter is what a handle waits with.
+type waiter struct {
+	q       *Queue
+	role    Role
+	bell    *Bell
+	sticky  uint64 // the bit of State that says that this side sleeps
+	spin    time.Duration
+	budget  time.Duration // what is left of spin after sleeps that were worth it
+	several bool          // others of the role may be asleep too
+	more    func() bool   // whether another one of the role could go on
+	rescue  func()        // what to do now and then while it sleeps, nil for nothing
+}
+
+func newWaiter(q *Queue, role Role, more func() bool) waiter {
+	w := waiter{q: q, role: role, more: more, bell: &q.head.Pops, sticky: StatePopSleep, several: q.kind == MPMC}
+	if role == ProducerRole {
+		w.bell, w.sticky, w.several = &q.head.Pushes, StatePushSleep, q.kind != SPSC
+	}
+	w.setSpin(DefaultSpin)
+	return w
+}
+
+func (w *waiter) setSpin(d time.Duration) { w.spin, w.budget = d, d }
+
+// await calls try until it is done or fails with another error than busy, or until ctx is done or the
+// other side has died: by spinning, then in its sleep. It tries at least once.
+func (w *waiter) await(ctx context.Context, busy error, try func() error) error {
+	if err := try(); !errors.Is(err, busy) {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.spinFor(w.budget, busy, try); !errors.Is(err, busy) {
+		return err
+	}
+	return w.sleep(ctx, busy, try)
+}
+
+// spinFor looks at the clock once in a while only, as that takes longer than looking at the queue.
+func (w *waiter) spinFor(d time.Duration, busy error, try func() error) error {
+	if d <= 0 {
+		return busy
+	}
+	for end := time.Now().Add(d); ; {
+		for range 16 {
+			mem.Pause(spinPauses)
+			if err := try(); !errors.Is(err, busy) {
+				return err
+			}
+		}
+		if time.Now().After(end) {
+			return busy
+		}
+	}
+}
+
+func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error {
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, w.bell.ringAll)
+		defer stop()
+	}
+	w.q.head.State.Or(w.sticky)
+	begin := time.Now()
+	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
+		seq := w.bell.listen()
+		err := try()
+		if !errors.Is(err, busy) {
+			w.wokeUp(time.Since(begin))
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.bell.sleep(seq, untilDeadline(ctx, nap)); errors.Is(err, sys.ErrTimeout) {
+			err = w.lonely(busy, try)
+			if !errors.Is(err, busy) {
+				return err
+			}
+		} else if err != nil {
+			return fmt.Errorf("wait: %w", err)
+		} else {
+			nap = shortestSleep
+		}
+	}
+}
+
+// untilDeadline is the time to sleep: nap, or less when ctx ends earlier.
+func untilDeadline(ctx context.Context, nap time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(min(nap, time.Until(deadline)), 0)
+	}
+	return nap
+}
+
+// lonely tries once more after it has found that the other side is dead, as that may have pushed
+// or popped before it died.
+func (w *waiter) lonely(busy error, try func() error) error {
+	if w.rescue != nil {
+		w.rescue()
+	}
+	other := 1 - w.role
+	dead, err := w.q.bereft(other)
+	switch {
+	case err != nil:
+		return err
+	case !dead:
+		return busy
+	}
+	if err := try(); !errors.Is(err, busy) {
+		return err
+	}
+	if other == ProducerRole {
+		return ErrNoProducers
+	}
+	return ErrNoConsumers
+}
+
+// wokeUp hands the bell on when there is more to do: one sleeper is woken at a time. Need stays set where
+// others may be asleep. It also learns from the sleep whether to spin next time: a sleep that took no longer than a few spins was not
+// worth it.
+func (w *waiter) wokeUp(slept time.Duration) {
+	if !w.several {
+		w.bell.Need.Swap(0)
+	} else if w.more() {
+		w.bell.pass()
+	}
+	w.budget = w.spin
+	if slept > 8*w.spin {
+		w.budget = w.spin / 8
+	}
+}
+
+// Push is TryPush that waits while the queue is full: it spins for a moment and then sleeps. It also
+// returns ctx's error, and ErrNoConsumers when the last live consumer has died.
+func (p *Producer) Push(ctx context.Context, offset uint64) error {
+	if err := p.TryPush(offset); !errors.Is(err, ErrFull) {
+		return err
+	}
+	return p.waiter.await(ctx, ErrFull, func() error { return p.TryPush(offset) })
+}
+
+// Pop is TryPop that waits while the queue is empty: it spins for a moment and then sleeps. It also
+// returns ctx's error, and ErrNoProducers when the last live producer has died and the queue is empty;
+// producers that have closed their handles do not count, and with a new one the error is gone.
+func (c *Consumer) Pop(ctx context.Context) (uint64, error) {
+	offset, err := c.TryPop()
+	if !errors.Is(err, ErrEmpty) {
+		return offset, err
+	}
+	err = c.waiter.await(ctx, ErrEmpty, func() error {
+		offset, err = c.TryPop()
+		return err
+	})
+	return offset, err
+}
+
+// SetSpin says how long Push looks at the queue before it sleeps, DefaultSpin without it. 0 means that
+// it sleeps at once, which is kind to others where processors are few.
+func (p *Producer) SetSpin(d time.Duration) { p.waiter.setSpin(d) }
+
+// SetSpin says how long Pop looks at the queue before it sleeps: see Producer.SetSpin.
+func (c *Consumer) SetSpin(d time.Duration) { c.waiter.setSpin(d) }

@@ -17,8 +17,8 @@ const (
 type HandsHeader struct {
 	_ structs.HostLayout
 
-	Magic   uint64
-	Version uint32
+	Magic   uint64 // HandsMagic
+	Version uint32 // the constant of that name
 	Count   uint32 // records
 	_       [104]byte
 	Ready   mem.Word // stored last, with release order

@@ -35,9 +35,9 @@ const (
 type Header struct {
 	_ structs.HostLayout
 
-	Magic   uint64
-	Version uint32
-	Kind    uint32
+	Magic   uint64 // the constant of that name
+	Version uint32 // the constant of that name
+	Kind    uint32 // SPSC, MPSC or MPMC
 	Order   uint32 // the queue has 1<<Order slots
 	Handles uint32 // entries of the table of handles
 	Table   uint64 // offset of the table of handles from the header: HeaderSize
@@ -55,9 +55,9 @@ type Header struct {
 
 	// Tail and Head are hints: positions that a producer or consumer has passed. Stored by producers
 	// and consumers, with release order and without care; read by those that lost their place.
-	Tail mem.Word
+	Tail mem.Word // of the pushes
 	_    [120]byte
-	Head mem.Word
+	Head mem.Word // of the pops
 	_    [120]byte
 
 	Pops   Bell // consumers sleep here until something is pushed
@@ -69,8 +69,8 @@ type Header struct {
 	// pairs are indexed by role: Deaths counts the handles that were found dead, Mourned what Deaths
 	// was when a handle of the role was last taken.
 	Dropped mem.Word
-	Deaths  [2]mem.Word
-	Mourned [2]mem.Word
+	Deaths  [2]mem.Word // raised by whoever frees a dead handle
+	Mourned [2]mem.Word // stored by whoever takes a handle
 	_       [88]byte
 
 	Watch mem.Word // what a pollable form of the queue has announced, see Watch...

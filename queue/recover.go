@@ -62,6 +62,7 @@ func (h *Hands) lock() (unlock func(), err error) {
 	crashpoint.Hit("queue.recover.after-lock")
 	unlock = func() { h.head.Recoverer.StoreRelease(0) }
 	if old != 0 {
+		h.head.Orphans.Swap(1) // it may have died between clearing the hint and setting it again
 		err = h.settleAdoptions()
 	}
 	if err != nil {

@@ -195,3 +195,48 @@ func wantErr(t testing.TB, what string, got, want error) {
 func (q *Queue) element(n int) uint64 { return q.first + uint64(n)*Unit }
 
 func (q *Queue) number(element uint64) int { return int((element - q.first) / Unit) }
+
+func makeAll(t *testing.T, h *Hand, out *Port, n int) {
+	for range n {
+		if _, err := h.Make(16); err != nil {
+			t.Error(err)
+			return
+		}
+		if err := out.Send(t.Context()); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+func moveAll(t *testing.T, in, out *Port) {
+	for {
+		_, err := in.Receive(t.Context())
+		if errors.Is(err, ErrClosed) {
+			return
+		}
+		if err == nil {
+			err = out.Send(t.Context())
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+func freeAll(t *testing.T, h *Hand, in *Port) {
+	for {
+		_, err := in.Receive(t.Context())
+		if errors.Is(err, ErrClosed) {
+			return
+		}
+		if err == nil {
+			err = h.Free()
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package queue tests queues between processes, some of which are killed.
+package queue

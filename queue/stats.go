@@ -6,7 +6,7 @@ import (
 
 // Info describes a queue at one moment.
 type Info struct {
-	Kind      Kind
+	Kind      Kind   // how many may push and pop at once
 	Cap       int    // elements that fit
 	Elements  int    // slots that are full
 	Closed    bool   // Close has been called

@@ -261,7 +261,7 @@ func TestStorm(t *testing.T) {
 	begin, total := time.Now(), totals{}
 	for left > 0 {
 		n := min(left, roundLen)
-		stormRound(t, random, n, &total)
+		t.Run(strconv.Itoa(left), func(t *testing.T) { stormRound(t, random, n, &total) })
 		left -= n
 		if t.Failed() {
 			return

@@ -12,7 +12,7 @@ import (
 var shared = []string{"internal/invariants", "internal/crashpoint", "internal/mem", "internal/sys"}
 
 // belowPublic are all packages that a package on top of the public ones may import.
-var belowPublic = with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "kmod")
+var belowPublic = with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "lock", "kmod")
 
 // mayImport lists, for each package and the packages under it, which packages of the module it may
 // import besides those. A package that the table lacks may import nothing and must be added.
@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"heap":                with(shared, "internal/layout", "internal/launch", "probe"),
 	"alloc":               with(shared, "internal/goroutine", "internal/layout", "probe", "heap"),
 	"queue":               with(shared, "internal/layout", "probe", "heap", "alloc"),
+	"lock":                with(shared, "internal/layout", "heap"),
 	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"internal/shmtest":    belowPublic,
 	"internal/guest":      nil,
@@ -39,7 +40,7 @@ var mayImport = map[string][]string{
 	"cmd":                 with(belowPublic, "internal/bench", "internal/demo", "internal/launch", "internal/stamp"),
 	"tests":               with(belowPublic, "internal/handshake", "internal/stamp"),
 	// An example shows what a user of the module can write.
-	"examples": {"probe", "heap", "alloc", "queue", "kmod"},
+	"examples": {"probe", "heap", "alloc", "queue", "lock", "kmod"},
 }
 
 // forTests are packages that any test file may import and no other file.

@@ -1,0 +1,95 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+	"structs"
+
+	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/mem"
+)
+
+// MaxParties is how many a Barrier waits for at most.
+const MaxParties = 61
+
+// Barrier lets parties go on when all of them have come, again and again. See Init.
+type Barrier struct {
+	_ structs.HostLayout
+
+	parties mem.Half
+	_       mem.Half
+	event   event
+	round   mem.Word             // raised by whoever sees that all have come
+	arrived [MaxParties]mem.Word // a peer, and above it the low bits of the round it has come to
+}
+
+const roundShift = 48
+
+// Init sets the number of parties, once, before others use the barrier. It returns ErrTooMany.
+func (b *Barrier) Init(parties int) error {
+	if parties < 1 || parties > MaxParties {
+		return fmt.Errorf("%w: %d parties, at most %d", ErrTooMany, parties, MaxParties)
+	}
+	b.parties.Swap(uint32(parties))
+	b.round.Swap(1) // a word of 0 has come to no round
+	return nil
+}
+
+// Wait says that the caller has come and waits until all have. With ctx's error it has not come after
+// all. A party that dies after it came counts; one that dies before keeps the others waiting until
+// their contexts end. Whoever sees that all have come opens the barrier, so it does not matter which of
+// them dies when.
+func (b *Barrier) Wait(ctx context.Context, p Peers) error {
+	round, at := uint64(0), -1
+	err := b.event.await(ctx, func(attempt) (bool, error) {
+		if at < 0 {
+			if round, at = b.arrive(p); at < 0 {
+				return false, nil
+			}
+			crashpoint.Hit("lock.barrier.after-arrive")
+		}
+		return b.passed(round), nil
+	})
+	if err == nil || at < 0 {
+		return err
+	}
+	own := uint64(p.Peer()) | round<<roundShift
+	if b.round.Load() == round && b.arrived[at].CompareAndSwap(own, 0) {
+		return err
+	}
+	return nil // they went on just now
+}
+
+// arrive enters the caller for the current round. Words of earlier rounds are free.
+func (b *Barrier) arrive(p Peers) (round uint64, at int) {
+	round = b.round.Load()
+	for i := range b.table() {
+		w := b.arrived[i].Load()
+		if w != 0 && w>>roundShift == round&(1<<16-1) {
+			continue
+		}
+		if b.arrived[i].CompareAndSwap(w, uint64(p.Peer())|round<<roundShift) {
+			return round, i
+		}
+	}
+	return round, -1 // all words are taken: the next round is about to begin
+}
+
+// passed reports whether the round is over, and ends it when all have come.
+func (b *Barrier) passed(round uint64) bool {
+	if b.round.Load() != round {
+		return true
+	}
+	for i := range b.table() {
+		if w := b.arrived[i].Load(); w == 0 || w>>roundShift != round&(1<<16-1) {
+			return false
+		}
+	}
+	if b.round.CompareAndSwap(round, round+1) {
+		crashpoint.Hit("lock.barrier.after-round")
+		b.event.wakeAlways(all)
+	}
+	return true
+}
+
+func (b *Barrier) table() []mem.Word { return b.arrived[:min(b.parties.Load(), MaxParties)] }

@@ -1,0 +1,2 @@
+// Package lock has locks in shared memory that survive whoever holds them.
+package lock

@@ -1,0 +1,97 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"structs"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
+)
+
+// How long a waiter waits in which way. A sleep is no longer than longestSleep, because who should end it
+// may have been killed just before: then the waiter looks whether the owner is alive.
+const (
+	spinTurns     = 100 // looks before the first sleep, some microseconds
+	spinPauses    = 4   // between two of them
+	shortestSleep = time.Millisecond
+	longestSleep  = 500 * time.Millisecond
+)
+
+// event is what waiters sleep on. Seq is compared by the kernel and raised by every wake; waiting is 1
+// when somebody may be asleep.
+type event struct {
+	_ structs.HostLayout
+
+	seq     mem.Half
+	waiting mem.Half
+}
+
+// wake wakes up to n sleepers if there may be any. The caller has changed what they wait for with a full
+// barrier in between. For fewer than all the bit stays set: others may sleep on.
+func (e *event) wake(n int) {
+	if e.waiting.Load() == 0 {
+		return
+	}
+	e.waiting.Swap(0)
+	e.wakeAlways(n)
+}
+
+func (e *event) wakeAlways(n int) {
+	e.seq.Add(1)
+	if woken, err := sys.Wake(&e.seq, n); err == nil && (woken == n || woken == sys.CannotTell) {
+		e.waiting.Swap(1) // there may be more
+	}
+}
+
+// all is more sleepers than there are.
+const all = 1 << 30
+
+// attempt tells what has gone before an attempt to get something.
+type attempt struct {
+	sleepy  bool // the caller sleeps if it fails
+	slept   bool // the caller has slept
+	overdue bool // that ended without a wake, so it is time to ask who is alive
+}
+
+// await calls try until it reports true or fails, spinning first and sleeping then.
+func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) error {
+	for range spinTurns {
+		if done, err := try(attempt{}); done || err != nil {
+			return err
+		}
+		mem.Pause(spinPauses)
+	}
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() { e.wakeAlways(all) })
+		defer stop()
+	}
+	next := attempt{sleepy: true}
+	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
+		seq := e.seq.Load()
+		e.waiting.Swap(1)
+		if done, err := try(next); done || err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := sys.Wait(&e.seq, seq, until(ctx, nap))
+		next.slept, next.overdue = true, errors.Is(err, sys.ErrTimeout)
+		switch {
+		case err == nil:
+			nap = shortestSleep
+		case !next.overdue:
+			return err
+		}
+	}
+}
+
+// until is the time to sleep: nap, or less when ctx ends earlier.
+func until(ctx context.Context, nap time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(min(nap, time.Until(deadline)), 0)
+	}
+	return nap
+}

@@ -28,6 +28,8 @@ const (
 	SPSC Kind = 1 // one producer, one consumer
 	MPSC Kind = 2 // many producers, one consumer
 	MPMC Kind = 3 // many of both
+
+	broadcastKind Kind = 4 // one writer, any number of readers: see Broadcast
 )
 
 // Header is the beginning of a queue. Its first line is written by the creator before Ready and never
@@ -44,7 +46,8 @@ type Header struct {
 	Slots   uint64 // offset of the slots from the header, a multiple of 128
 	Size    uint64 // bytes of the whole queue
 	Hands   uint64 // offset from the base of the heap of the table of hands, 0 for none
-	_       [64]byte
+	Record  uint64 // bytes of a slot: 8, more in a broadcast ring
+	_       [56]byte
 	// Ready is stored last, with release order.
 	Ready mem.Word
 
@@ -73,7 +76,9 @@ type Header struct {
 	Mourned [2]mem.Word // stored by whoever takes a handle
 	_       [88]byte
 
-	Watch mem.Word // what a pollable form of the queue has announced, see Watch...
+	// Watch is not 0 when somebody wants his descriptor written to at the next push. Set by the watcher,
+	// cleared by the producer that writes.
+	Watch mem.Word
 	_     [120]byte
 }
 

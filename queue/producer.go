@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/shmheap/shmheap/internal/mem"
 )
@@ -21,6 +22,7 @@ type Producer struct {
 	handle handle
 	seen   *seen
 	waiter waiter
+	notify *os.File // see Watch, nil for nothing
 }
 
 // Producer returns a handle to push with. It returns ErrTaken when a live process has the only one that
@@ -161,6 +163,7 @@ func (p *Producer) store(s *mem.Word, seen, w uint64) bool {
 func (p *Producer) wake() {
 	if p.state.Load()&StatePopSleep != 0 {
 		p.q.head.Pops.ring()
+		p.tell()
 	}
 }
 
@@ -209,5 +212,8 @@ func (p *Producer) Close() error {
 	p.q.raise(&p.q.head.Tail, p.at)
 	p.q.detach(p.handle)
 	p.slots, p.q, p.span = nil, nil, 0
+	if p.notify != nil {
+		return p.notify.Close()
+	}
 	return nil
 }

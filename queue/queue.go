@@ -69,7 +69,7 @@ func (o *Options) header() (Header, error) {
 	order := max(bits.Len(uint(v.Capacity-1)), MinOrder)
 	h := Header{
 		Magic: Magic, Version: Version, Kind: uint32(v.Kind), Order: uint32(order), Handles: uint32(v.Handles),
-		Table: HeaderSize, Slots: slotsAt(uint32(v.Handles)),
+		Table: HeaderSize, Slots: slotsAt(uint32(v.Handles)), Record: 8,
 	}
 	h.Size = h.Slots + 8<<order
 	if v.Hands != nil {
@@ -84,46 +84,34 @@ func (h *Header) write(m mem.Memory, off uint64) {
 	mem.View[Header](m, off).Ready.StoreRelease(ReadyValue)
 }
 
-// view validates the queue at off and returns it. Any bytes there are answered with a queue that is
+// geometry is this process's own copy of the first line of a header.
+type geometry struct {
+	magic                            uint64
+	version                          uint32
+	kind                             Kind
+	order, handles                   uint32
+	table, slots, size, hands, bytes uint64
+}
+
+// headerAt reads and validates the header at off. Any bytes there are answered with a geometry that is
 // safe to use, or with an error.
-func view(r region, off uint64) (*Queue, error) {
+func headerAt(r region, off uint64) (*Header, geometry, error) {
 	m, g := r.Memory(), r.Geometry()
 	if off%lineSize != 0 || off < g.Sections.Data || !m.Contains(off, HeaderSize) || off+HeaderSize > g.Size {
-		return nil, fmt.Errorf("queue at %#x: %w", off, ErrOffset)
+		return nil, geometry{}, fmt.Errorf("queue at %#x: %w", off, ErrOffset)
 	}
 	head := mem.View[Header](m, off)
 	if head.Ready.Load() != ReadyValue {
-		return nil, fmt.Errorf("queue at %#x: %w: ready word is %#x", off, ErrCorrupt, head.Ready.Load())
+		return nil, geometry{}, fmt.Errorf("queue at %#x: %w: ready word is %#x", off, ErrCorrupt, head.Ready.Load())
 	}
 	h := geometry{
 		magic: head.Magic, version: head.Version, kind: Kind(head.Kind), order: head.Order, handles: head.Handles,
-		table: head.Table, slots: head.Slots, size: head.Size, hands: head.Hands,
+		table: head.Table, slots: head.Slots, size: head.Size, hands: head.Hands, bytes: head.Record,
 	}
 	if err := h.check(m, off); err != nil {
-		return nil, fmt.Errorf("queue at %#x: %w", off, err)
+		return nil, geometry{}, fmt.Errorf("queue at %#x: %w", off, err)
 	}
-	q := &Queue{
-		region: r, off: off, head: head, order: uint(h.order), kind: h.kind,
-		slots: mem.Slice[mem.Word](m, off+h.slots, 1<<h.order),
-		table: mem.Slice[mem.Word](m, off+h.table, uint64(h.handles)),
-		first: g.Sections.Data, span: g.Size - g.Sections.Data,
-	}
-	if h.hands != 0 {
-		var err error
-		if q.hands, err = viewHands(r, h.hands); err != nil {
-			return nil, fmt.Errorf("queue at %#x: %w", off, err)
-		}
-	}
-	return q, nil
-}
-
-// geometry is this process's own copy of the first line of a header.
-type geometry struct {
-	magic                     uint64
-	version                   uint32
-	kind                      Kind
-	order, handles            uint32
-	table, slots, size, hands uint64
+	return head, h, nil
 }
 
 func (g *geometry) check(m mem.Memory, off uint64) error {
@@ -132,13 +120,47 @@ func (g *geometry) check(m mem.Memory, off uint64) error {
 		return fmt.Errorf("%w: magic is %#x", ErrCorrupt, g.magic)
 	case g.version != Version:
 		return fmt.Errorf("%w: version %d, this program reads %d", heap.ErrVersion, g.version, Version)
-	case g.kind < SPSC || g.kind > MPMC || g.order < MinOrder || g.order > MaxOrder,
+	case g.kind < SPSC || g.kind > broadcastKind || g.order < MinOrder || g.order > MaxOrder,
 		g.handles < 2 || g.handles > MaxHandles:
 		return fmt.Errorf("%w: kind %d, order %d, %d handles", ErrCorrupt, g.kind, g.order, g.handles)
-	case g.table != HeaderSize || g.slots != slotsAt(g.handles) || g.size != g.slots+8<<g.order || !m.Contains(off, g.size):
+	case g.bytes%8 != 0 || g.bytes == 0 || g.bytes > maxRecord || g.kind != broadcastKind && g.bytes != 8:
+		return fmt.Errorf("%w: slots of %d bytes", ErrCorrupt, g.bytes)
+	case g.table != HeaderSize || g.slots != slotsAt(g.handles) || g.size != g.slots+g.bytes<<g.order || !m.Contains(off, g.size):
 		return fmt.Errorf("%w: table at %d, slots at %d, %d bytes", ErrCorrupt, g.table, g.slots, g.size)
 	}
 	return nil
+}
+
+// view returns the queue at off.
+func view(r region, off uint64) (*Queue, error) {
+	q, err := viewAny(r, off)
+	if err == nil && q.kind == broadcastKind {
+		err = fmt.Errorf("queue at %#x: %w: a broadcast ring", off, ErrKind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+func viewAny(r region, off uint64) (*Queue, error) {
+	head, h, err := headerAt(r, off)
+	if err != nil {
+		return nil, err
+	}
+	m, g := r.Memory(), r.Geometry()
+	q := &Queue{
+		region: r, off: off, head: head, order: uint(h.order), kind: h.kind,
+		slots: mem.Slice[mem.Word](m, off+h.slots, h.bytes/8<<h.order),
+		table: mem.Slice[mem.Word](m, off+h.table, uint64(h.handles)),
+		first: g.Sections.Data, span: g.Size - g.Sections.Data,
+	}
+	if h.hands != 0 {
+		if q.hands, err = viewHands(r, h.hands); err != nil {
+			return nil, fmt.Errorf("queue at %#x: %w", off, err)
+		}
+	}
+	return q, nil
 }
 
 // New makes a queue in a block of the heap. Its Offset leads to it: store it where others find it, or use

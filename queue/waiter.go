@@ -28,7 +28,8 @@ type waiter struct {
 	q       *Queue
 	role    Role
 	bell    *Bell
-	sticky  uint64 // the bit of State that says that this side sleeps
+	state   *mem.Word // where the bit goes
+	sticky  uint64    // the bit of State that says that this side sleeps
 	spin    time.Duration
 	budget  time.Duration // what is left of spin after sleeps that were worth it
 	several bool          // others of the role may be asleep too
@@ -37,7 +38,7 @@ type waiter struct {
 }
 
 func newWaiter(q *Queue, role Role, more func() bool) waiter {
-	w := waiter{q: q, role: role, more: more, bell: &q.head.Pops, sticky: StatePopSleep, several: q.kind == MPMC}
+	w := waiter{q: q, role: role, more: more, state: &q.head.State, bell: &q.head.Pops, sticky: StatePopSleep, several: q.kind >= MPMC}
 	if role == ProducerRole {
 		w.bell, w.sticky, w.several = &q.head.Pushes, StatePushSleep, q.kind != SPSC
 	}
@@ -85,7 +86,7 @@ func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error 
 		stop := context.AfterFunc(ctx, w.bell.ringAll)
 		defer stop()
 	}
-	w.q.head.State.Or(w.sticky)
+	w.state.Or(w.sticky)
 	begin := time.Now()
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := w.bell.listen()

@@ -1,0 +1,268 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/mem"
+)
+
+// Broadcast is a ring of records that one writer overwrites without waiting for anybody, and any number
+// of readers read, each at its own place. A reader that is too slow is told how many records it has lost:
+// records read and lost add up to those written.
+//
+// A slot is a sequence word and the words of the record. The writer clears the sequence, stores the
+// record and then the sequence, which is the record's number plus one; the reader looks at it before
+// and after. A writer that dies in between leaves a slot without a record, and the next writer begins
+// with it.
+type Broadcast struct {
+	q     *Queue
+	words uint64 // of a slot, the sequence included
+	mask  uint64
+}
+
+// BroadcastOptions say what a new broadcast ring is like. The zero value is valid.
+type BroadcastOptions struct {
+	// Capacity is the number of records, rounded up to a power of two. 0 means 1024.
+	Capacity int
+	// Words is the length of a record in words of 64 bits, at most 511. 0 means 7: a record and its
+	// sequence are one line then.
+	Words int
+}
+
+const maxRecord = 4096 // bytes of a slot
+
+func (o *BroadcastOptions) header() (Header, error) {
+	var v BroadcastOptions
+	if o != nil {
+		v = *o
+	}
+	if v.Words == 0 {
+		v.Words = 7
+	}
+	if v.Words < 1 || v.Words >= maxRecord/8 {
+		return Header{}, fmt.Errorf("%w: %+v", ErrOptions, v)
+	}
+	h, err := (&Options{Kind: SPSC, Capacity: v.Capacity, Handles: 2}).header()
+	h.Kind, h.Record = uint32(broadcastKind), uint64(v.Words+1)*8
+	h.Size = h.Slots + h.Record<<h.Order
+	return h, err
+}
+
+// OpenBroadcast returns the broadcast ring of that name, a root of the heap, and makes it if there is none
+// and o is not nil. The errors are those of Open.
+func OpenBroadcast(a *alloc.Allocator, name string, o *BroadcastOptions) (*Broadcast, error) {
+	r, err := a.Heap().LoadRoot(name)
+	if errors.Is(err, heap.ErrNoRoot) && o != nil {
+		r, err = createBroadcast(a, name, o)
+	}
+	if err == nil && r.Type != broadcastType {
+		err = fmt.Errorf("%w: %q is a %s", heap.ErrRootType, name, r.TypeName)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open broadcast: %w", err)
+	}
+	return viewBroadcast(a.Heap(), r.Offset)
+}
+
+const broadcastType heap.Fingerprint = 0x42434153545f7631
+
+func createBroadcast(a *alloc.Allocator, name string, o *BroadcastOptions) (heap.Root, error) {
+	h, err := o.header()
+	if err != nil {
+		return heap.Root{}, err
+	}
+	off, err := zeroedBlock(a, h.Size)
+	if err != nil {
+		return heap.Root{}, err
+	}
+	h.write(a.Heap().Memory(), off)
+	r, loaded, err := a.Heap().LoadOrStoreRoot(heap.Root{Name: name, Offset: off, Type: broadcastType, TypeName: "broadcast"})
+	if err != nil || loaded {
+		err = errors.Join(err, freeBlock(a, off))
+	}
+	return r, err
+}
+
+func viewBroadcast(r region, off uint64) (*Broadcast, error) {
+	q, err := viewAny(r, off)
+	if err != nil {
+		return nil, err
+	}
+	if q.kind != broadcastKind {
+		return nil, fmt.Errorf("queue at %#x: %w: no broadcast ring", off, ErrKind)
+	}
+	words := uint64(len(q.slots)) >> q.order
+	if words < 2 {
+		return nil, fmt.Errorf("queue at %#x: %w: slots of %d words", off, ErrCorrupt, words)
+	}
+	return &Broadcast{q: q, words: words, mask: 1<<q.order - 1}, nil
+}
+
+// Words returns the length of a record in words of 64 bits.
+func (b *Broadcast) Words() int { return int(b.words) - 1 }
+
+// Cap returns how many records the ring keeps.
+func (b *Broadcast) Cap() int { return int(b.mask) + 1 }
+
+// Written returns how many records have been written since the ring was made.
+func (b *Broadcast) Written() uint64 { return b.q.head.Tail.Load() }
+
+// slot returns the words of a position's slot.
+func (b *Broadcast) slot(at uint64) []mem.Word {
+	i := (at & b.mask) * b.words
+	return b.q.slots[i : i+b.words]
+}
+
+// Writer writes to a broadcast ring. One goroutine may use it at a time.
+type Writer struct {
+	ring   *Broadcast
+	at     uint64
+	state  *mem.Word
+	handle handle
+}
+
+// Writer returns the ring's writer. It returns ErrTaken as long as another one lives.
+func (b *Broadcast) Writer() (*Writer, error) {
+	h, err := b.q.attach(ProducerRole, true)
+	if err != nil {
+		return nil, fmt.Errorf("writer: %w", err)
+	}
+	at := b.q.head.Tail.Load()
+	if b.slot(at)[0].Load() == at+1 { // the last writer died before it could say so
+		at++
+	}
+	b.q.head.Tail.StoreRelease(at)
+	return &Writer{ring: b, at: at, state: &b.q.head.State, handle: h}, nil
+}
+
+// Write writes a record of at most Words words; what is missing is zero. It never waits. It returns
+// ErrOptions for a record that is too long, and ErrDetached. Killed at any point, the record is there or
+// is not.
+func (w *Writer) Write(record ...uint64) error {
+	if w.ring == nil {
+		return ErrDetached
+	}
+	slot := w.ring.slot(w.at)
+	if len(record) >= len(slot) {
+		return fmt.Errorf("write: %w: %d words, at most %d", ErrOptions, len(record), len(slot)-1)
+	}
+	slot[0].StoreRelease(0)
+	crashpoint.Hit("queue.write.after-clear")
+	body := slot[1:]
+	for i, v := range record {
+		body[i].Publish(v)
+	}
+	for i := len(record); i < len(body); i++ {
+		body[i].Publish(0)
+	}
+	w.publish(&slot[0])
+	return nil
+}
+
+// publish stores the sequence; where readers sleep with a full barrier, as in Producer.store.
+func (w *Writer) publish(sequence *mem.Word) {
+	w.at++
+	if w.state.Load()&StatePopSleep == 0 {
+		sequence.Publish(w.at)
+		w.ring.q.head.Tail.Publish(w.at)
+		return
+	}
+	sequence.Swap(w.at)
+	crashpoint.Hit("queue.write.after-sequence")
+	w.ring.q.head.Tail.StoreRelease(w.at)
+	if bell := &w.ring.q.head.Pops; bell.Need.Load() != 0 && bell.Need.Swap(0) != 0 {
+		bell.ringAll()
+	}
+}
+
+// Close gives the handle back. It returns ErrDetached when that has been done.
+func (w *Writer) Close() error {
+	if w.ring == nil {
+		return ErrDetached
+	}
+	w.ring.q.detach(w.handle)
+	w.ring = nil
+	return nil
+}
+
+// Reader reads a broadcast ring. One goroutine may use it at a time. It writes nothing that the writer
+// looks at but for the bell, so it cannot slow it down.
+type Reader struct {
+	ring   *Broadcast
+	at     uint64
+	lost   uint64
+	waiter waiter
+}
+
+// Reader returns a reader that begins with the next record that is written.
+func (b *Broadcast) Reader() *Reader {
+	r := &Reader{ring: b, at: b.q.head.Tail.Load()}
+	r.waiter = newWaiter(b.q, ConsumerRole, func() bool { return false })
+	return r
+}
+
+// TryRead copies the next record into record, which is as long as a record or shorter. It returns how many
+// records have been lost since the last one, and ErrEmpty when there is none yet. A sequence that no
+// writer can have written is ErrCorrupt.
+func (r *Reader) TryRead(record []uint64) (lost uint64, err error) {
+	for range 64 { // a writer that overwrites under the reader's eyes each time is fast indeed
+		slot := r.ring.slot(r.at)
+		sequence := slot[0].Load()
+		if sequence == r.at+1 {
+			for i := range min(len(record), len(slot)-1) {
+				record[i] = slot[i+1].Load()
+			}
+			if slot[0].Load() == sequence {
+				r.at++
+				lost, r.lost = r.lost, 0
+				return lost, nil
+			}
+			continue
+		}
+		if sequence == 0 || int64(sequence-r.at-1) < 0 {
+			return 0, ErrEmpty
+		}
+		if err := r.skip(sequence); err != nil {
+			return 0, err
+		}
+	}
+	return 0, ErrEmpty
+}
+
+// skip goes to the middle of what the ring still holds, behind the record that sequence belongs to.
+func (r *Reader) skip(sequence uint64) error {
+	written := r.ring.q.head.Tail.Load()
+	if sequence > written+1 || (sequence-r.at-1)&r.ring.mask != 0 {
+		return fmt.Errorf("read: %w: sequence %d with %d written", ErrCorrupt, sequence, written)
+	}
+	to := max(sequence, written) - uint64(r.ring.Cap())/2
+	if to <= r.at {
+		to = r.at + 1
+	}
+	r.lost += to - r.at
+	r.at = to
+	return nil
+}
+
+// Read is TryRead that waits for a record: it spins for a moment and then sleeps. It also returns ctx's
+// error, and ErrNoProducers when the writer has died.
+func (r *Reader) Read(ctx context.Context, record []uint64) (lost uint64, err error) {
+	err = r.waiter.await(ctx, ErrEmpty, func() error {
+		lost, err = r.TryRead(record)
+		return err
+	})
+	return lost, err
+}
+
+// SetSpin says how long Read looks at the ring before it sleeps: see Producer.SetSpin.
+func (r *Reader) SetSpin(d time.Duration) { r.waiter.setSpin(d) }
+
+// Pending returns how many records have been written that the reader has neither read nor counted as
+// lost.
+func (r *Reader) Pending() uint64 { return r.ring.Written() - r.at + r.lost }

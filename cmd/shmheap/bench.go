@@ -7,7 +7,8 @@ any. All that is compared is measured in one run, by turns and with the same
 loops, and reported as medians of several rounds with the extremes.`
 
 const benchExample = `  shmheap bench alloc --quick
-  shmheap bench alloc --peers`
+  shmheap bench alloc --peers
+  shmheap bench queue --peers`
 
 func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -17,6 +18,6 @@ func (a *app) benchCommand() *cobra.Command {
 		Example: benchExample,
 		Args:    cobra.NoArgs,
 	}
-	cmd.AddCommand(a.benchAllocCommand(), a.benchWorkerCommand())
+	cmd.AddCommand(a.benchAllocCommand(), a.benchWorkerCommand(), a.benchQueueCommand(), a.benchQueueWorkerCommand())
 	return cmd
 }

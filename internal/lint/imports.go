@@ -37,7 +37,8 @@ var mayImport = map[string][]string{
 	"internal/guest":      nil,
 	"internal/demo":       {"heap", "alloc"},
 	"internal/bench":      belowPublic,
-	"cmd":                 with(belowPublic, "internal/bench", "internal/demo", "internal/launch", "internal/stamp"),
+	"internal/queuebench": belowPublic,
+	"cmd":                 with(belowPublic, "internal/bench", "internal/queuebench", "internal/demo", "internal/launch", "internal/stamp"),
 	"tests":               with(belowPublic, "internal/handshake", "internal/stamp"),
 	// An example shows what a user of the module can write.
 	"examples": {"probe", "heap", "alloc", "queue", "lock", "kmod"},

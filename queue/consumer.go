@@ -14,6 +14,7 @@ type Consumer struct {
 	at     cursor
 	first  uint64
 	span   uint64
+	line   uint64
 	single bool  // nobody else pops: stores will do
 	hand   *Hand // who pops, nil for nobody in particular
 	handle handle
@@ -31,7 +32,7 @@ func (q *Queue) Consumer() (*Consumer, error) {
 	}
 	c := &Consumer{
 		q: q, slots: q.slots, state: &q.head.State, at: q.seek(q.head.Head.Load(), ConsumerRole),
-		first: q.first, span: q.span, single: single, handle: h,
+		first: q.first, span: q.span, single: single, handle: h, line: lineMask(len(q.slots)),
 	}
 	c.waiter = newWaiter(q, ConsumerRole, c.hasMore)
 	return c, nil
@@ -47,7 +48,9 @@ func (c *Consumer) TryPop() (uint64, error) {
 		w := s.Load()
 		if offset := w & valueMask * Unit; w&^valueMask == c.at.lap|slotFull && offset-c.first < c.span {
 			s.Publish(c.at.next())
-			c.advance()
+			if c.at.index++; c.at.index&c.line == 0 {
+				c.endLine()
+			}
 			return offset, nil
 		}
 	}
@@ -60,10 +63,15 @@ func (c *Consumer) hasMore() bool {
 }
 
 func (c *Consumer) advance() {
-	c.at.step(len(c.slots))
-	if c.at.index%8 == 0 {
-		c.q.raise(&c.q.head.Head, c.at)
+	if c.at.index++; c.at.index&c.line == 0 {
+		c.endLine()
 	}
+}
+
+// endLine does what is done once in a line: it goes on to the next lap, and tells where the consumer is.
+func (c *Consumer) endLine() {
+	c.at.wrap(len(c.slots))
+	c.q.raise(&c.q.head.Head, c.at)
 }
 
 // pop is TryPop without haste.
@@ -194,27 +202,56 @@ func (c *Consumer) TryPopAll(offsets []uint64) (int, error) {
 	return n, nil
 }
 
-// popRun pops what it can without a look at anything but the slots.
+// popRun pops what it can, line by line, without a look at anything but the slots. When elements stream in
+// and there is less than a line of them, it gives the producer the time to finish one.
 func (c *Consumer) popRun(offsets []uint64) int {
-	at, slots, before := c.at, c.slots, c.at.index
 	n := 0
-	for n < len(offsets) {
-		s := &slots[at.index]
-		w := s.Load()
-		offset := w & valueMask * Unit
-		if w&^valueMask != at.lap|slotFull || offset-c.first >= c.span {
+	patient := c.run() >= 2
+	for len(offsets)-n >= lineSlots && c.at.index&(lineSlots-1) == 0 && len(c.slots) >= lineSlots {
+		if c.popLine((*[lineSlots]uint64)(offsets[n:])) {
+			n += lineSlots
+			continue
+		}
+		if n > 0 || !patient {
 			break
 		}
-		s.Publish(at.next())
+		patient = false
+		c.rest()
+	}
+	for n < len(offsets) {
+		w := c.slots[c.at.index].Load()
+		offset := w & valueMask * Unit
+		if w&^valueMask != c.at.lap|slotFull || offset-c.first >= c.span {
+			break
+		}
+		c.slots[c.at.index].Publish(c.at.next())
 		offsets[n] = offset
-		at.step(len(slots))
+		c.advance()
 		n++
 	}
-	c.at = at
-	if before/8 != at.index/8 {
-		c.q.raise(&c.q.head.Head, at)
-	}
 	return n
+}
+
+// popLine empties a whole line if all of it is full.
+func (c *Consumer) popLine(offsets *[lineSlots]uint64) bool {
+	line := (*[lineSlots]mem.Word)(c.slots[c.at.index:])
+	lap, bad := c.at.lap|slotFull, uint64(0)
+	for i := range line {
+		w := line[i].Load()
+		offset := w & valueMask * Unit
+		bad |= w&^valueMask ^ lap | outside(offset-c.first, c.span)
+		offsets[i] = offset
+	}
+	if bad != 0 {
+		return false
+	}
+	next := c.at.next()
+	for i := range line {
+		line[i].Publish(next)
+	}
+	c.at.index += lineSlots
+	c.endLine()
+	return true
 }
 
 // Close gives the handle back. It returns ErrDetached when that has been done.

@@ -10,10 +10,22 @@ type cursor struct {
 // step moves to the next position.
 func (c *cursor) step(slots int) {
 	c.index++
+	c.wrap(slots)
+}
+
+// wrap goes to the next lap at the end of the slots.
+func (c *cursor) wrap(slots int) {
 	if c.index == uint64(slots) {
 		c.index, c.lap = 0, (c.lap+lapUnit)&^slotFull
 	}
 }
+
+// lineSlots is the number of slots in 64 bytes. Whatever need not be done for each element is done once in
+// so many.
+const lineSlots = 8
+
+// lineMask is what an index is 0 under at the beginning of a line; a queue may be shorter than that.
+func lineMask(slots int) uint64 { return uint64(min(lineSlots, slots)) - 1 }
 
 // next returns the empty word of the next lap: what a popped slot becomes.
 func (c *cursor) next() uint64 { return (c.lap + lapUnit) &^ slotFull }
@@ -104,3 +116,6 @@ func (q *Queue) catchUp(c cursor, hint uint64, role Role) cursor {
 	}
 	return c
 }
+
+// outside is 0 for a distance below span, which is below 1<<63, and not 0 otherwise. It does not branch.
+func outside(distance, span uint64) uint64 { return (distance | (span - 1 - distance)) >> 63 }

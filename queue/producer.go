@@ -17,6 +17,8 @@ type Producer struct {
 	first  uint64
 	span   uint64
 	single bool // nobody else pushes: stores will do
+	room   int  // slots from here on, in this line, that are known to be free: of a single producer
+	line   uint64
 	by     uint64
 	hand   *Hand // whose elements these are, nil for nobody
 	handle handle
@@ -38,7 +40,7 @@ func (q *Queue) Producer() (*Producer, error) {
 	}
 	p := &Producer{
 		q: q, slots: q.slots, state: &q.head.State, at: q.seek(q.head.Tail.Load(), ProducerRole),
-		first: q.first, span: q.span, single: single, handle: h, seen: &seen{age: 1},
+		first: q.first, span: q.span, single: single, handle: h, seen: &seen{age: 1}, line: lineMask(len(q.slots)),
 	}
 	p.waiter = newWaiter(q, ProducerRole, p.hasRoom)
 	return p, nil
@@ -48,15 +50,20 @@ func (q *Queue) Producer() (*Producer, error) {
 // ErrClosed, or ErrOffset for a number that is no such offset. Killed at any point, the producer has
 // pushed or has not. Elements of one producer are popped in the order in which it pushed them.
 func (p *Producer) TryPush(offset uint64) error {
-	if offset%Unit == 0 && offset-p.first < p.span && p.state.Load() == 0 && p.hand == nil {
+	if offset%Unit == 0 && offset-p.first < p.span && p.state.Load() == 0 {
 		s, w := &p.slots[p.at.index], p.at.lap|slotFull|offset/Unit
-		if p.single && s.Load() == p.at.lap {
+		if p.room > 0 {
 			s.Publish(w)
-			p.advance()
+			p.room--
+			if p.at.index++; p.at.index&p.line == 0 {
+				p.endLine()
+			}
 			return nil
 		}
-		if !p.single && s.CompareAndSwap(p.at.lap, w) {
-			p.advance()
+		if !p.single && p.hand == nil && s.CompareAndSwap(p.at.lap, w) {
+			if p.at.index++; p.at.index&p.line == 0 {
+				p.endLine()
+			}
 			if p.state.Load() != 0 {
 				p.wake()
 			}
@@ -66,18 +73,36 @@ func (p *Producer) TryPush(offset uint64) error {
 	return p.push(offset)
 }
 
+// lookAhead counts the free slots from the producer's place to the end of the line. A single producer
+// looks at a line once, before it fills it: if it looked at each slot before its store, it would fetch the
+// line from the consumer, which empties slots in it, only to take it away again.
+func (p *Producer) lookAhead() {
+	p.room = 0
+	if !p.single || p.hand != nil {
+		return
+	}
+	for i := p.at.index; i <= p.at.index|p.line && p.slots[i].Load() == p.at.lap; i++ {
+		p.room++
+	}
+}
+
 // hasRoom reports whether the slot at the producer's place is not the lap before's any more.
 func (p *Producer) hasRoom() bool {
 	return phaseOf(p.slots[p.at.index].Load(), p.at) != lagging
 }
 
-// advance goes to the next position and, once a line, tells where it is.
+// advance goes to the next position.
 func (p *Producer) advance() {
-	p.at.step(len(p.slots))
-	if p.at.index%8 == 0 {
-		p.seen.step(8, p.q.positionMask())
-		p.q.raise(&p.q.head.Tail, p.at)
+	if p.at.index++; p.at.index&p.line == 0 {
+		p.endLine()
 	}
+}
+
+// endLine does what is done once in a line: it goes on to the next lap, and tells where the producer is.
+func (p *Producer) endLine() {
+	p.at.wrap(len(p.slots))
+	p.seen.step(lineSlots, p.q.positionMask())
+	p.q.raise(&p.q.head.Tail, p.at)
 }
 
 // raise stores a hint. Two that do it at once may lower it again, which costs somebody a few steps.
@@ -96,6 +121,10 @@ func (p *Producer) push(offset uint64) error {
 	if offset%Unit != 0 || offset-p.first >= p.span {
 		return fmt.Errorf("push %#x: %w", offset, ErrOffset)
 	}
+	if p.lookAhead(); p.room > 0 && p.state.Load() == 0 {
+		return p.TryPush(offset)
+	}
+	p.room = 0
 	w := slotFull | p.by | offset/Unit
 	for probes := 0; probes < 2*len(p.slots)+16; probes++ {
 		if p.state.Load()&StateClosed != 0 {
@@ -183,25 +212,48 @@ func (p *Producer) TryPushAll(offsets []uint64) (int, error) {
 	return n, nil
 }
 
-// pushRun pushes what it can without a look at anything but the slots.
+// pushRun pushes what it can, line by line, without a look at anything but the slots.
 func (p *Producer) pushRun(offsets []uint64) int {
-	at, slots, before := p.at, p.slots, p.at.index
 	n := 0
-	for _, offset := range offsets {
-		s := &slots[at.index]
-		if s.Load() != at.lap || offset%Unit != 0 || offset-p.first >= p.span {
+	for len(offsets)-n >= lineSlots && p.at.index&(lineSlots-1) == 0 && len(p.slots) >= lineSlots {
+		if !p.pushLine((*[lineSlots]uint64)(offsets[n:])) {
 			break
 		}
-		s.Publish(at.lap | slotFull | offset/Unit)
-		at.step(len(slots))
+		n += lineSlots
+	}
+	for n < len(offsets) && (p.room > 0 || p.looksAhead()) && p.TryPush(offsets[n]) == nil {
 		n++
 	}
-	p.at = at
-	if before/8 != at.index/8 {
-		p.seen.step(uint64(n)+8, p.q.positionMask())
-		p.q.raise(&p.q.head.Tail, at)
-	}
 	return n
+}
+
+func (p *Producer) looksAhead() bool {
+	p.lookAhead()
+	return p.room > 0
+}
+
+// pushLine fills a whole line if all of it is free and all elements are offsets.
+func (p *Producer) pushLine(batch *[lineSlots]uint64) bool {
+	line := (*[lineSlots]mem.Word)(p.slots[p.at.index:])
+	lap := p.at.lap
+	bad := uint64(0)
+	for i := range line {
+		bad |= line[i].Load() ^ lap
+	}
+	for _, offset := range batch {
+		bad |= offset%Unit | outside(offset-p.first, p.span)
+	}
+	if bad != 0 {
+		return false
+	}
+	lap |= slotFull
+	for i, offset := range batch {
+		line[i].Publish(lap | offset/Unit)
+	}
+	p.room = 0
+	p.at.index += lineSlots
+	p.endLine()
+	return true
 }
 
 // Close gives the handle back. The queue goes on. It returns ErrDetached when that has been done.
@@ -211,7 +263,7 @@ func (p *Producer) Close() error {
 	}
 	p.q.raise(&p.q.head.Tail, p.at)
 	p.q.detach(p.handle)
-	p.slots, p.q, p.span = nil, nil, 0
+	p.slots, p.q, p.span, p.room = nil, nil, 0, 0
 	if p.notify != nil {
 		return p.notify.Close()
 	}

@@ -20,7 +20,9 @@ const (
 	// between its change and the wake delays a sleeper by no more than this.
 	shortestSleep = time.Millisecond
 	longestSleep  = 500 * time.Millisecond
-	spinPauses    = 4 // between two looks at the queue
+	// A waiter that spins looks a few times as fast as it can, and then with pauses.
+	eagerLooks = 100
+	spinPauses = 4
 )
 
 // waiter is what a handle waits with.
@@ -48,16 +50,21 @@ func newWaiter(q *Queue, role Role, more func() bool) waiter {
 
 func (w *waiter) setSpin(d time.Duration) { w.spin, w.budget = d, d }
 
-// await calls try until it is done or fails with another error than busy, or until ctx is done or the
+// await calls try until it is done or fails with another error than busy itself, or until ctx is done or the
 // other side has died: by spinning, then in its sleep. It tries at least once.
 func (w *waiter) await(ctx context.Context, busy error, try func() error) error {
-	if err := try(); !errors.Is(err, busy) {
-		return err
+	for range eagerLooks {
+		if err := try(); err != busy || w.budget <= 0 {
+			if err != busy {
+				return err
+			}
+			break
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := w.spinFor(w.budget, busy, try); !errors.Is(err, busy) {
+	if err := w.spinFor(w.budget, busy, try); err != busy {
 		return err
 	}
 	return w.sleep(ctx, busy, try)
@@ -71,7 +78,7 @@ func (w *waiter) spinFor(d time.Duration, busy error, try func() error) error {
 	for end := time.Now().Add(d); ; {
 		for range 16 {
 			mem.Pause(spinPauses)
-			if err := try(); !errors.Is(err, busy) {
+			if err := try(); err != busy {
 				return err
 			}
 		}
@@ -86,12 +93,14 @@ func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error 
 		stop := context.AfterFunc(ctx, w.bell.ringAll)
 		defer stop()
 	}
-	w.state.Or(w.sticky)
+	if w.state.Load()&w.sticky == 0 {
+		w.state.Or(w.sticky)
+	}
 	begin := time.Now()
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := w.bell.listen()
 		err := try()
-		if !errors.Is(err, busy) {
+		if err != busy {
 			w.wokeUp(time.Since(begin))
 			return err
 		}
@@ -100,7 +109,7 @@ func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error 
 		}
 		if err := w.bell.sleep(seq, untilDeadline(ctx, nap)); errors.Is(err, sys.ErrTimeout) {
 			err = w.lonely(busy, try)
-			if !errors.Is(err, busy) {
+			if err != busy {
 				return err
 			}
 		} else if err != nil {
@@ -133,7 +142,7 @@ func (w *waiter) lonely(busy error, try func() error) error {
 	case !dead:
 		return busy
 	}
-	if err := try(); !errors.Is(err, busy) {
+	if err := try(); err != busy {
 		return err
 	}
 	if other == ProducerRole {

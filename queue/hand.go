@@ -19,6 +19,7 @@ import (
 // received is delivered again, to the next hand that receives from the same queue.
 type Hand struct {
 	hands  *Hands
+	blocks blocks
 	id     int
 	record *Record
 	intent uint64 // the last number
@@ -106,7 +107,7 @@ func (h *Hand) Make(size uint64) (uint64, error) {
 		return 0, ErrHolds
 	}
 	h.record.Origin.StoreRelease(0)
-	if err := h.hands.blocks.allocInto(h.heldWord(), size); err != nil {
+	if err := h.blocks.allocInto(h.heldWord(), size); err != nil {
 		return 0, fmt.Errorf("make: %w", err)
 	}
 	return h.Held(), nil
@@ -120,7 +121,7 @@ func (h *Hand) Free() error {
 	case h.record.Held.Peek() == 0:
 		return ErrHoldsNone
 	}
-	if err := h.hands.blocks.freeFrom(h.heldWord()); err != nil {
+	if err := h.blocks.freeFrom(h.heldWord()); err != nil {
 		return fmt.Errorf("free: %w", err)
 	}
 	return nil

@@ -51,7 +51,7 @@ func OpenHands(a *alloc.Allocator, name string, count int) (*Hands, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.blocks = source{a}
+	h.blocks = source{a, a}
 	return h, nil
 }
 
@@ -129,7 +129,7 @@ func (h *Hands) takeRecord() (*Hand, error) {
 		if r.Owner.Load() == 0 && r.Owner.CompareAndSwap(0, own) {
 			crashpoint.Hit("queue.hand.after-take")
 			r.Held.StoreRelease(0) // it is, but for damage
-			return &Hand{hands: h, id: id, record: r, intent: r.Intent.Load() &^ intentMask}, nil
+			return &Hand{hands: h, blocks: h.blocks, id: id, record: r, intent: r.Intent.Load() &^ intentMask}, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: all %d hands are taken", ErrTooMany, len(h.records)-1)

@@ -140,6 +140,11 @@ func (w *worker) hands() (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	cache, err := w.alloc.NewCache()
+	if err != nil {
+		return nil, err
+	}
+	h.Use(cache)
 	port, err := h.Port(q)
 	return func() error {
 		for range w.Count {

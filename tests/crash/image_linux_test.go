@@ -80,7 +80,7 @@ func (im *image) isCommitted(g uint64) bool {
 	return page != nil && page[at%pageSize]>>(g%8)&1 != 0
 }
 
-// watcher sees when the tables of a heap, or the granule of the ledger, change.
+// watcher sees when the tables of a heap, or the granules that its roots lead to, change.
 type watcher struct {
 	base    uint64
 	size    uint64
@@ -90,7 +90,7 @@ type watcher struct {
 // places is where things are in a heap, and who is alive there.
 type places struct {
 	geometry layout.Geometry
-	ledger   uint64
+	roots    []uint64 // the ledger, and what belongs to a queue
 	host     heap.PeerID
 }
 
@@ -116,8 +116,11 @@ func newWatcher(t testing.TB, path string, at *places) *watcher {
 		t.Fatal(err)
 	}
 	memory := mem.At(p, w.size)
-	ledger := at.ledger &^ (layout.GranuleSize - 1)
-	for _, r := range [][2]uint64{{0, at.geometry.Sections.Data}, {ledger, layout.GranuleSize}} {
+	ranges := [][2]uint64{{0, at.geometry.Sections.Data}}
+	for _, off := range at.roots {
+		ranges = append(ranges, [2]uint64{off &^ (layout.GranuleSize - 1), layout.GranuleSize})
+	}
+	for _, r := range ranges {
 		now := memory.Bytes(r[0], r[1])
 		w.watched = append(w.watched, watched{now, bytes.Clone(now)})
 	}

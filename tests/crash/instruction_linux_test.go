@@ -141,11 +141,15 @@ func (s *scene) stats() [3]int {
 
 func (s *scene) places() *places {
 	s.t.Helper()
-	root, err := s.host.heap.LoadRoot("ledger")
+	roots, err := s.host.heap.Roots()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &places{s.host.heap.Geometry(), root.Offset, s.host.heap.Peer()}
+	at := &places{geometry: s.host.heap.Geometry(), host: s.host.heap.Peer()}
+	for _, r := range roots {
+		at.roots = append(at.roots, r.Offset)
+	}
+	return at
 }
 
 // end ends what is left of the scene.

@@ -23,6 +23,9 @@ func (p *party) settle(mayLeak bool) (leaked uint64, err error) {
 	if _, err := p.alloc.Recover(); err != nil {
 		return 0, fmt.Errorf("recover: %w", err)
 	}
+	if err := p.settleQueue(); err != nil {
+		return 0, fmt.Errorf("recover hands: %w", err)
+	}
 	if err := p.clean(); err != nil {
 		return 0, err
 	}

@@ -221,6 +221,17 @@ var operations = []operation{
 	{name: "StoreRoot, new", size: 64, operate: storesRoot},
 	{name: "StoreRoot, old", size: 64, ready: storesRoot, operate: storesRoot},
 	{name: "DeleteRoot", size: 64, ready: storesRoot, operate: deletesRoot},
+
+	{name: "Hand.Make", size: 64, prepare: makesQueue, ready: takesHand, operate: makesInHand, live: 1, spans: 1},
+	{name: "Hand.Free", size: 64, prepare: makesQueue, ready: steps(takesHand, makesInHand), operate: freesFromHand, live: -1},
+	{name: "Hand.Free, other's", size: 64, prepare: steps(makesQueue, sendsOne), ready: steps(takesHand, receives), operate: freesFromHand, live: -1, mayLeak: true},
+	{name: "Hand.Put", size: 64, prepare: makesQueue, ready: steps(takesHand, makesInHand), operate: putsFromHand},
+	{name: "Port.TrySend", size: 64, prepare: makesQueue, ready: steps(takesHand, makesInHand), operate: sends},
+	{name: "Port.TrySend, received", size: 64, prepare: steps(makesQueue, sendsOne), ready: steps(takesHand, receives), operate: sends},
+	{name: "Port.TryReceive", size: 64, prepare: steps(makesQueue, sendsOne), ready: takesHand, operate: receives},
+	{name: "Port.TryReceive, adopts", size: 64, prepare: steps(makesQueue, sendsOne), victim: steps(takesHand, receives), ready: takesHand, operate: steps(recoversHands, receives), caches: -2},
+	{name: "Hands.Recover", size: 64, prepare: makesQueue, victim: steps(takesHand, makesInHand), ready: takesHand, operate: recoversHands, live: -1, caches: -1},
+	{name: "Hands.Hand", size: 64, prepare: makesQueue, operate: takesHand},
 }
 
 func freesTwice(p *party) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/queue"
 )
 
 // ledger is the root of a scene: each block but itself is reachable from one of its slots.
@@ -46,6 +47,8 @@ type party struct {
 	other  *alloc.Cache // a second one, for what happens between caches
 	ledger *ledger
 	kept   *unsafe.Pointer // a block that the ledger does not lead to
+	hand   *queue.Hand     // of an operation on a queue
+	port   *queue.Port
 	random *rand.Rand
 }
 

@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest nightly soak
+STEPS := tools format vet lint staticcheck unit race portable crash cross emulated fuzz blackbox kill guest nightly soak
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -26,6 +26,7 @@ race: ## the same under the race detector
 portable: ## the tests with the code for systems other than Linux and macOS
 crash: ## the tests that kill a process between any two steps
 cross: ## build, vet and link the tests for every supported system
+emulated: ## the tests of memory, queues and locks as arm64 programs, emulated
 fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
 blackbox: ## the tests of the command and of many processes
 kill: ## kill processes at every instruction of every operation, and at random

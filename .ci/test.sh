@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck unit race portable crash cross fuzz blackbox kill guest"
+steps="tools format vet lint staticcheck unit race portable crash cross emulated fuzz blackbox kill guest"
 
 # Steps that take too long for every change; they run when they are named.
 long_steps="nightly soak"
@@ -30,9 +30,9 @@ trap 'rm -rf "$tmp"' EXIT
 programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
     clang:clang setarch:util-linux script:bsdutils g++:g++
     qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
-    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu"
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static"
 
-# The allocators that the benchmarks compare with: header and Debian package.
+# The allocators and queues that the benchmarks compare with: header and Debian package.
 headers="mimalloc.h:libmimalloc-dev jemalloc/jemalloc.h:libjemalloc-dev boost/version.hpp:libboost-dev"
 
 step_tools() {
@@ -132,6 +132,13 @@ step_cross() {
     done
 }
 
+# Packages whose code has assembly and memory orders of its own for arm64, as programs of that machine.
+step_emulated() {
+    local emulator
+    emulator=$(command -v qemu-aarch64-static) || { skip "no emulator of arm64, install qemu-user-static"; return; }
+    GOARCH=arm64 CGO_ENABLED=0 go test -exec="$emulator" ./internal/mem ./queue ./lock
+}
+
 step_fuzz() {
     local pkg name
     # The names come before the line that says which package they belong to.
@@ -158,6 +165,7 @@ step_kill() { verbose -timeout=20m ./tests/crash; }
 step_nightly() {
     SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" SHMHEAP_BOOST=200 SHMHEAP_HOSTILE=200 \
         SHMHEAP_SOAK=20 go test -count=1 -timeout=6h -v ./tests/crash
+    SHMHEAP_KILLS="${SHMHEAP_KILLS:-100000}" go test -count=1 -timeout=3h -v -run=Storm ./tests/queue
 }
 
 step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -v -run=TestSoak ./tests/crash; }

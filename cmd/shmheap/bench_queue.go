@@ -29,7 +29,7 @@ fractions of a second; it needs root. Nothing is left behind, also after Ctrl-C.
 
 const benchQueueExample = `  shmheap bench queue --peers
   shmheap bench queue --peers --realtime --only 'spsc|batch'
-  shmheap bench queue --quick --json | jq '.Targets[] | {Name, Ratio}'`
+  shmheap bench queue --quick --json | jq '.targets[] | {name, ratio}'`
 
 // queueFlags are the flags of bench queue.
 type queueFlags struct {
@@ -84,7 +84,7 @@ func (a *app) benchQueue(ctx context.Context, f *queueFlags) error {
 	case err != nil:
 		return err
 	case a.json:
-		return a.printJSON(report)
+		return a.printJSON(queueReport(report))
 	}
 	a.printQueueReport(report)
 	return nil

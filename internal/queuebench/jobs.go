@@ -109,22 +109,44 @@ func batchesOf(count int, busy error, step func() (int, error)) error {
 	return nil
 }
 
-// contend: two producers fill a queue that nobody empties.
+// contend: two producers fill a queue that one of them empties in between, which is not measured.
 func (w *worker) contend() (func() error, error) {
 	q, err := w.open("queue", queue.MPMC)
 	if err != nil {
 		return nil, err
 	}
 	p, err := q.Producer()
+	c, err2 := q.Consumer()
 	return func() error {
-		if err := pushAll(p, w.first, w.Count/2); err != nil {
-			return err
-		}
-		w.ready.Add(1)
-		for w.ready.Load() < 4 { // until the other one is done too
+		for w.took = 0; w.rounds < contendRounds; {
+			w.together()
+			begin := time.Now()
+			if err := pushAll(p, w.first, w.Parameter/2); err != nil {
+				return err
+			}
+			w.together()
+			w.took += time.Since(begin)
+			w.rounds++
+			if w.Worker == 0 {
+				if err := popAll(c, w.Parameter); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
-	}, err
+	}, errors.Join(err, err2)
+}
+
+// contendRounds is how often the queue is filled.
+const contendRounds = 16
+
+// together waits until both workers are here.
+func (w *worker) together() {
+	word := w.heap.Memory().Word(w.Board + 256)
+	w.meetings += 2
+	word.Add(1)
+	for word.Load() < w.meetings {
+	}
 }
 
 func (w *worker) hands() (func() error, error) {
@@ -333,10 +355,11 @@ func (w *worker) compareAndSwaps() (func() error, error) {
 }
 
 func (w *worker) goMutex() (func() error, error) {
-	m := new(sync.Mutex)
+	m, inside := new(sync.Mutex), 0
 	return func() error {
 		for range w.Count {
 			m.Lock()
+			inside++
 			m.Unlock()
 		}
 		return nil

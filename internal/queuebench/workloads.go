@@ -63,7 +63,7 @@ var Workloads = []Workload{
 		ours(Ours, "mpmc", 1024, 2_000_000, 2), peer(BoostMPMC, "mpmc", 1024, 300_000),
 	}},
 	{"contend/65536", "two producers fill a queue together", false, []Subject{
-		ours(Ours, "contend", 65536, 65536, 2), peer(BoostMPMC, "contend", 65536, 65534),
+		ours(Ours, "contend", 65536, 16*65536, 2), peer(BoostMPMC, "contend", 65536, 16*65534),
 	}},
 	{"hands", "blocks made, sent, received and freed", false, []Subject{
 		ours(Ours, "hands", 1024, 300_000, 2),

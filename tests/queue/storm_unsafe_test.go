@@ -287,9 +287,6 @@ func newStorm(t *testing.T, p place) *storm {
 	return s
 }
 
-// wordAddress is where the ledger's word lies.
-func (s *storm) wordAddress() unsafe.Pointer { return unsafe.Pointer(&s.ledger.word) }
-
 type totals struct{ kills, made, delivered, lost, again, leaked int }
 
 func stormRound(t *testing.T, random *rand.Rand, n int, total *totals) {

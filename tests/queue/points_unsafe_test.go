@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
@@ -84,7 +85,7 @@ func (s *storm) putAndTake() error {
 	if s.ledger.word != nil {
 		return s.hand.Free()
 	}
-	off, _ := s.heap.Memory().Offset(s.wordAddress())
+	off, _ := s.heap.Memory().Offset(unsafe.Pointer(&s.ledger.word))
 	if err := s.hand.Put(off); err != nil {
 		return err
 	}

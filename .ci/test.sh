@@ -136,7 +136,7 @@ step_cross() {
 step_emulated() {
     local emulator
     emulator=$(command -v qemu-aarch64-static) || { skip "no emulator of arm64, install qemu-user-static"; return; }
-    GOARCH=arm64 CGO_ENABLED=0 go test -exec="$emulator" ./internal/mem ./queue ./lock
+    GOARCH=arm64 CGO_ENABLED=0 go test -short -exec="$emulator" ./internal/mem ./internal/goroutine ./alloc ./queue ./lock
 }
 
 step_fuzz() {

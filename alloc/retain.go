@@ -12,15 +12,16 @@ import (
 // some 10 us a granule. What is kept is bounded: when this process has freed more than it has taken again
 // by the allowance, it counts the heap and gives back what is too much, the highest granules first.
 //
-//	allowance = 1 MiB + 1/32 of what is in use + twice the longest run that came back too soon
+//	allowance = 1 MiB + 1/32 of what is in use + what was needed again too soon
 //
-// The last term is for large blocks that come and go: a run that needs storage a moment after some was given
-// back. It shrinks by half with each count that is not so soon after the last. Nothing of it lies in the heap, so there is nothing to recover.
+// The last term grows by what is needed within a moment of some being given back, so a heap that breathes
+// keeps what it needs for the next breath; it shrinks by half with each count that comes later than that.
+// Nothing of this lies in the heap, so there is nothing to recover.
 type retention struct {
 	freed atomic.Int64 // granules freed with their storage, less those taken again, since the last count
 
 	mu      sync.Mutex
-	allowed atomic.Int64 // granules, as of the last count
+	allowed atomic.Int64 // granules, as of the last count, and what took added since
 	extra   int64
 	punched time.Time // when storage was given back last
 }
@@ -37,14 +38,14 @@ func (r *retention) init() { r.allowed.Store(retainAlways) }
 // took notes that n granules were claimed, of which fresh had no storage.
 func (r *retention) took(n, fresh uint64) {
 	r.freed.Add(-int64(n - fresh))
-	if fresh <= retainAlways {
+	if fresh == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if more := 2*int64(n) - r.extra; more > 0 && time.Since(r.punched) < retainMoment {
-		r.extra += more
-		r.allowed.Add(more)
+	if !r.punched.IsZero() && time.Since(r.punched) < retainMoment {
+		r.extra += int64(fresh)
+		r.allowed.Add(int64(fresh))
 	}
 }
 
@@ -60,11 +61,11 @@ func (c *Cache) retain(n uint64) {
 		r.extra /= 2
 	}
 	allowed := retainAlways + used/retainPart + r.extra
-	r.allowed.Store(allowed)
-	if excess := idle - allowed/2; idle > allowed {
-		idle -= c.giveBack(min(excess, retainAtATime))
+	if idle > allowed {
+		idle -= c.giveBack(min(idle-allowed+retainAlways/2, retainAtATime))
 		r.punched = time.Now()
 	}
+	r.allowed.Store(allowed)
 	r.freed.Store(idle)
 }
 

@@ -165,7 +165,7 @@ func (a *Allocator) countUncollected(s slab) (n uint64) {
 }
 
 // add adds to a counter that the caller alone writes.
-func add(w *mem.Word, n uint64) { w.StoreRelease(w.Peek() + n) }
+func add(w *mem.Word, n uint64) { w.SetRelease(w.Peek() + n) }
 
 // report stores what the bin has counted in the cache's record.
 func (c *Cache) report(b *bin) {

@@ -154,12 +154,12 @@ func (w *Writer) Write(record ...uint64) error {
 	}
 	slot[0].StoreRelease(0)
 	crashpoint.Hit("queue.write.after-clear")
-	body := slot[1:]
+	body, rest := slot[1:1+len(record)], slot[1+len(record):]
 	for i, v := range record {
 		body[i].Publish(v)
 	}
-	for i := len(record); i < len(body); i++ {
-		body[i].Publish(0)
+	for i := range rest {
+		rest[i].Publish(0)
 	}
 	w.publish(&slot[0])
 	return nil

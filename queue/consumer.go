@@ -112,8 +112,10 @@ func (c *Consumer) run() uint64 {
 }
 
 // rest lets a producer that is filling a line finish it: who looks at the line all the time takes it
-// away from the producer all the time.
+// away from the producer all the time. It begins a new run, so that one element at a time, which is what
+// comes after a question, is not rested for.
 func (c *Consumer) rest() {
+	c.idle = c.at
 	mem.Pause(restPauses)
 }
 
@@ -235,11 +237,12 @@ func (c *Consumer) popRun(offsets []uint64) int {
 // popLine empties a whole line if all of it is full.
 func (c *Consumer) popLine(offsets *[lineSlots]uint64) bool {
 	line := (*[lineSlots]mem.Word)(c.slots[c.at.index:])
-	lap, bad := c.at.lap|slotFull, uint64(0)
+	lap, bad, first, last := c.at.lap|slotFull, uint64(0), c.first, c.span-1
 	for i := range line {
-		w := line[i].Load()
-		offset := w & valueMask * Unit
-		bad |= w&^valueMask ^ lap | outside(offset-c.first, c.span)
+		w := line[i].Load() ^ lap // what is left is the element, if the lap is right and it names nobody
+		offset := w * Unit
+		at := offset - first
+		bad |= w&^valueMask | (at|(last-at))>>63 // the sign of both: the element is outside
 		offsets[i] = offset
 	}
 	if bad != 0 {

@@ -116,6 +116,3 @@ func (q *Queue) catchUp(c cursor, hint uint64, role Role) cursor {
 	}
 	return c
 }
-
-// outside is 0 for a distance below span, which is below 1<<63, and not 0 otherwise. It does not branch.
-func outside(distance, span uint64) uint64 { return (distance | (span - 1 - distance)) >> 63 }

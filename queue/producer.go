@@ -16,8 +16,9 @@ type Producer struct {
 	at     cursor
 	first  uint64
 	span   uint64
-	single bool // nobody else pushes: stores will do
-	room   int  // slots from here on, in this line, that are known to be free: of a single producer
+	single bool   // nobody else pushes: stores will do
+	full   cursor // where the queue was full last
+	room   int    // slots from here on, in this line, that are known to be free: of a single producer
 	line   uint64
 	by     uint64
 	hand   *Hand // whose elements these are, nil for nobody
@@ -56,13 +57,13 @@ func (p *Producer) TryPush(offset uint64) error {
 			s.Publish(w)
 			p.room--
 			if p.at.index++; p.at.index&p.line == 0 {
-				p.endLine()
+				p.endLine(lineSlots)
 			}
 			return nil
 		}
 		if !p.single && p.hand == nil && s.CompareAndSwap(p.at.lap, w) {
 			if p.at.index++; p.at.index&p.line == 0 {
-				p.endLine()
+				p.endLine(lineSlots)
 			}
 			if p.state.Load() != 0 {
 				p.wake()
@@ -73,17 +74,35 @@ func (p *Producer) TryPush(offset uint64) error {
 	return p.push(offset)
 }
 
-// lookAhead counts the free slots from the producer's place to the end of the line. A single producer
-// looks at a line once, before it fills it: if it looked at each slot before its store, it would fetch the
-// line from the consumer, which empties slots in it, only to take it away again.
+// lookAhead finds out how many slots are free from the producer's place on, where it is the only one. If
+// it looked at each slot before its store, it would fetch the line from the consumer, which empties slots
+// in it, only to take it away again. As slots are emptied in their order, one far ahead that is free says
+// that all before it are; but with hands each has to be looked at for the names in it.
 func (p *Producer) lookAhead() {
 	p.room = 0
 	if !p.single || p.hand != nil {
 		return
 	}
+	if p.q.hands == nil && p.isFree(farAhead) {
+		p.room = farAhead
+		return
+	}
 	for i := p.at.index; i <= p.at.index|p.line && p.slots[i].Load() == p.at.lap; i++ {
 		p.room++
 	}
+}
+
+// farAhead is how many slots a producer looks ahead: eight lines.
+const farAhead = 64
+
+// isFree reports whether the n-th slot from the producer's place on is free, in a queue that is much longer.
+func (p *Producer) isFree(n uint64) bool {
+	at := p.at
+	if at.index += n - 1; at.index >= uint64(len(p.slots)) {
+		at.index -= uint64(len(p.slots))
+		at.lap = at.next()
+	}
+	return len(p.slots) >= 4*farAhead && p.slots[at.index].Load() == at.lap
 }
 
 // hasRoom reports whether the slot at the producer's place is not the lap before's any more.
@@ -94,14 +113,15 @@ func (p *Producer) hasRoom() bool {
 // advance goes to the next position.
 func (p *Producer) advance() {
 	if p.at.index++; p.at.index&p.line == 0 {
-		p.endLine()
+		p.endLine(lineSlots)
 	}
 }
 
-// endLine does what is done once in a line: it goes on to the next lap, and tells where the producer is.
-func (p *Producer) endLine() {
+// endLine does what is done once in a line, or in n slots: it goes on to the next lap, and tells where the
+// producer is.
+func (p *Producer) endLine(n uint64) {
 	p.at.wrap(len(p.slots))
-	p.seen.step(lineSlots, p.q.positionMask())
+	p.seen.step(n, p.q.positionMask())
 	p.q.raise(&p.q.head.Tail, p.at)
 }
 
@@ -126,6 +146,7 @@ func (p *Producer) push(offset uint64) error {
 	}
 	p.room = 0
 	w := slotFull | p.by | offset/Unit
+	patient := p.run() >= 2
 	for probes := 0; probes < 2*len(p.slots)+16; probes++ {
 		if p.state.Load()&StateClosed != 0 {
 			return ErrClosed
@@ -140,7 +161,12 @@ func (p *Producer) push(offset uint64) error {
 				return nil
 			}
 		case lagging:
-			return ErrFull
+			if !patient {
+				p.full = p.at
+				return ErrFull
+			}
+			patient = false
+			p.rest()
 		case behind: // a hint was wrong
 			p.seen.forget()
 			p.at = p.q.fromStart()
@@ -149,6 +175,17 @@ func (p *Producer) push(offset uint64) error {
 		}
 	}
 	return ErrFull
+}
+
+// run is how many positions have been filled since the queue was full last.
+func (p *Producer) run() uint64 {
+	return (p.q.position(p.at) - p.q.position(p.full)) & p.q.positionMask()
+}
+
+// rest lets the consumer get ahead: see Consumer.rest.
+func (p *Producer) rest() {
+	p.full = p.at
+	mem.Pause(restPauses)
 }
 
 // skip steps behind a position that somebody else has filled.
@@ -212,48 +249,43 @@ func (p *Producer) TryPushAll(offsets []uint64) (int, error) {
 	return n, nil
 }
 
-// pushRun pushes what it can, line by line, without a look at anything but the slots.
+// pushRun pushes what it can without a look at anything but the slots.
 func (p *Producer) pushRun(offsets []uint64) int {
 	n := 0
-	for len(offsets)-n >= lineSlots && p.at.index&(lineSlots-1) == 0 && len(p.slots) >= lineSlots {
-		if !p.pushLine((*[lineSlots]uint64)(offsets[n:])) {
+	for n < len(offsets) {
+		if p.room == 0 {
+			p.lookAhead()
+		}
+		k := p.pushFree(offsets[n:])
+		if k == 0 {
 			break
 		}
-		n += lineSlots
-	}
-	for n < len(offsets) && (p.room > 0 || p.looksAhead()) && p.TryPush(offsets[n]) == nil {
-		n++
+		n += k
 	}
 	return n
 }
 
-func (p *Producer) looksAhead() bool {
-	p.lookAhead()
-	return p.room > 0
-}
-
-// pushLine fills a whole line if all of it is free and all elements are offsets.
-func (p *Producer) pushLine(batch *[lineSlots]uint64) bool {
-	line := (*[lineSlots]mem.Word)(p.slots[p.at.index:])
-	lap := p.at.lap
-	bad := uint64(0)
-	for i := range line {
-		bad |= line[i].Load() ^ lap
-	}
+// pushFree fills slots that are known to be free, if what it would fill them with are offsets.
+func (p *Producer) pushFree(batch []uint64) int {
+	slots := p.slots[p.at.index:]
+	n := min(len(batch), len(slots), p.room)
+	slots, batch = slots[:n], batch[:n]
+	bad, first, last := uint64(0), p.first, p.span-1 // Go does not take loads out of loops
 	for _, offset := range batch {
-		bad |= offset%Unit | outside(offset-p.first, p.span)
+		at := offset - first
+		bad |= offset%Unit | (at|(last-at))>>63
 	}
-	if bad != 0 {
-		return false
+	if bad != 0 || n == 0 {
+		return 0
 	}
-	lap |= slotFull
+	lap := p.at.lap | slotFull
 	for i, offset := range batch {
-		line[i].Publish(lap | offset/Unit)
+		slots[i].Publish(lap | offset/Unit)
 	}
-	p.room = 0
-	p.at.index += lineSlots
-	p.endLine()
-	return true
+	p.room -= n
+	p.at.index += uint64(n)
+	p.endLine(uint64(n))
+	return n
 }
 
 // Close gives the handle back. The queue goes on. It returns ErrDetached when that has been done.

@@ -154,6 +154,11 @@ func (w *Writer) Write(record ...uint64) error {
 	}
 	slot[0].StoreRelease(0)
 	crashpoint.Hit("queue.write.after-clear")
+	if len(record) == lineSlots-1 && len(slot) == lineSlots {
+		writeLine((*[lineSlots]mem.Word)(slot), (*[lineSlots - 1]uint64)(record))
+		w.publish(&slot[0])
+		return nil
+	}
 	body, rest := slot[1:1+len(record)], slot[1+len(record):]
 	for i, v := range record {
 		body[i].Publish(v)
@@ -163,6 +168,17 @@ func (w *Writer) Write(record ...uint64) error {
 	}
 	w.publish(&slot[0])
 	return nil
+}
+
+// writeLine is the loop of Write for a whole line, without the loop.
+func writeLine(line *[lineSlots]mem.Word, record *[lineSlots - 1]uint64) {
+	line[1].Publish(record[0])
+	line[2].Publish(record[1])
+	line[3].Publish(record[2])
+	line[4].Publish(record[3])
+	line[5].Publish(record[4])
+	line[6].Publish(record[5])
+	line[7].Publish(record[6])
 }
 
 // publish stores the sequence; where readers sleep with a full barrier, as in Producer.store.

@@ -113,6 +113,7 @@ func heapNumbers() []number {
 		same("offsetof(struct shmheap_super, id)", unsafe.Offsetof(s.ID)),
 		same("offsetof(struct shmheap_super, name)", unsafe.Offsetof(s.Name)),
 		same("offsetof(struct shmheap_super, roots)", sections+unsafe.Offsetof(s.Sections.Roots)),
+		same("offsetof(struct shmheap_super, sites)", sections+unsafe.Offsetof(s.Sections.Sites)),
 		same("offsetof(struct shmheap_super, data)", sections+unsafe.Offsetof(s.Sections.Data)),
 		same("offsetof(struct shmheap_super, checksum)", unsafe.Offsetof(s.Checksum)),
 		same("offsetof(struct shmheap_super, ready)", unsafe.Offsetof(s.Ready)),

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/sys"
 	"github.com/shmheap/shmheap/lock"
 	"github.com/shmheap/shmheap/queue"
 )
@@ -42,32 +43,47 @@ func (w *worker) oneByOne(k queue.Kind) (func() error, error) {
 	}
 	if w.Worker == 0 {
 		c, err := q.Consumer()
-		return func() error { return popAll(c, w.Count) }, err
+		return func() error { return popAll(c, w.Count, w.patience()) }, err
 	}
 	p, err := q.Producer()
 	share := w.Count / (w.Workers - 1)
-	return func() error { return pushAll(p, w.first, share) }, err
+	return func() error { return pushAll(p, w.first, share, w.patience()) }, err
 }
 
-func pushAll(p *queue.Producer, first uint64, count int) error {
+// spin is what a worker with a processor of its own does when it cannot go on.
+func spin() {}
+
+// patience is what this one does: where there are more workers than processors it lets others run.
+func (w *worker) patience() func() {
+	if cpus, err := sys.Processors(); err == nil && w.Workers > len(cpus) {
+		return sys.Yield
+	}
+	return spin
+}
+
+func pushAll(p *queue.Producer, first uint64, count int, wait func()) error {
 	for n := 0; n < count; {
 		err := p.TryPush(first + uint64(n&1023)*queue.Unit)
 		if err == nil {
 			n++
 		} else if !errors.Is(err, queue.ErrFull) {
 			return err
+		} else {
+			wait()
 		}
 	}
 	return nil
 }
 
-func popAll(c *queue.Consumer, count int) error {
+func popAll(c *queue.Consumer, count int, wait func()) error {
 	for n := 0; n < count; {
 		_, err := c.TryPop()
 		if err == nil {
 			n++
 		} else if !errors.Is(err, queue.ErrEmpty) {
 			return err
+		} else {
+			wait()
 		}
 	}
 	return nil
@@ -121,14 +137,14 @@ func (w *worker) contend() (func() error, error) {
 		for w.took = 0; w.rounds < contendRounds; {
 			w.together()
 			begin := time.Now()
-			if err := pushAll(p, w.first, w.Parameter/2); err != nil {
+			if err := pushAll(p, w.first, w.Parameter/2, spin); err != nil {
 				return err
 			}
 			w.together()
 			w.took += time.Since(begin)
 			w.rounds++
 			if w.Worker == 0 {
-				if err := popAll(c, w.Parameter); err != nil {
+				if err := popAll(c, w.Parameter, spin); err != nil {
 					return err
 				}
 			}
@@ -211,17 +227,17 @@ func (w *worker) roundTrip() (func() error, error) {
 	return func() error {
 		if w.Worker == 1 {
 			for range w.Count {
-				if err := errors.Join(popAll(in, 1), pushAll(out, w.first, 1)); err != nil {
+				if err := errors.Join(popAll(in, 1, spin), pushAll(out, w.first, 1, spin)); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
 		for range w.Count {
-			if err := pushAll(out, w.first, 1); err != nil {
+			if err := pushAll(out, w.first, 1, spin); err != nil {
 				return err
 			}
-			if err := popAll(in, 1); err != nil {
+			if err := popAll(in, 1, spin); err != nil {
 				return err
 			}
 		}

@@ -57,7 +57,7 @@ var Workloads = []Workload{
 		ours(Ours, "mpsc", 1024, 2_000_000, 2), peer(BoostMPMC, "mpmc", 1024, 300_000),
 	}},
 	{"mpsc/2", "two producers and one consumer", false, []Subject{
-		ours(Ours, "mpsc", 1024, 2_000_000, 3), peer(BoostMPMC, "mpsc", 1024, 300_000),
+		ours(Ours, "mpsc", 65536, 2_000_000, 3), peer(BoostMPMC, "mpsc", 65536, 300_000),
 	}},
 	{"mpmc/1", "a queue for many of both, of which there is one each", false, []Subject{
 		ours(Ours, "mpmc", 1024, 2_000_000, 2), peer(BoostMPMC, "mpmc", 1024, 300_000),

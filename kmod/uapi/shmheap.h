@@ -58,8 +58,9 @@ struct shmheap_super {
 	__u64 hints;
 	__u64 slabs;
 	__u64 fine;
+	__u64 sites;
 	__u64 data; /* where elements may lie: up to size */
-	__u8 pad1[264];
+	__u8 pad1[256];
 	__u32 pad2;
 	__u32 checksum; /* CRC-32C of the bytes before it */
 	__u64 ready;

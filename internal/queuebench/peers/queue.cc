@@ -151,18 +151,26 @@ template <size_t N> static void spsc(long count, size_t batch) {
 	    });
 }
 
+// Where there are more processes than processors, one that cannot go on lets others run.
 template <size_t N> static void mpmc(long count, int producers) {
+	bool yield = producers + 1 > int(cpus.size());
 	typedef lf::queue<uint64_t, lf::capacity<N>> Q;
 	Q *q = shared<Q>();
 	std::vector<std::function<void()>> p(producers, [=] {
 		for (long i = 0; i < count / producers;)
-			i += q->push(uint64_t(i + 1));
+			if (q->push(uint64_t(i + 1)))
+				i++;
+			else if (yield)
+				sched_yield();
 	});
 	long all = count / producers * producers;
 	run(all, p, [=] {
 		uint64_t v;
 		for (long i = 0; i < all;)
-			i += q->pop(v);
+			if (q->pop(v))
+				i++;
+			else if (yield)
+				sched_yield();
 	});
 }
 
@@ -382,7 +390,7 @@ int main(int argc, char **argv) {
 	else if (name == "mpmc")
 		mpmc<1024>(count, 1);
 	else if (name == "mpsc")
-		mpmc<1024>(count, 2);
+		mpmc<65534>(count, 2);
 	else if (name == "contend")
 		contend<65534>();
 	else if (name == "spsc-rtt")

@@ -35,13 +35,13 @@ const (
 
 func (r *retention) init() { r.allowed.Store(retainAlways) }
 
-// took notes that n granules were claimed, of which fresh had no storage.
+// took notes that n granules were claimed, of which fresh had no storage. It waits for nobody: who gives
+// back at this moment may take milliseconds.
 func (r *retention) took(n, fresh uint64) {
 	r.freed.Add(-int64(n - fresh))
-	if fresh == 0 {
+	if fresh == 0 || !r.mu.TryLock() {
 		return
 	}
-	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.punched.IsZero() && time.Since(r.punched) < retainMoment {
 		r.extra += int64(fresh)

@@ -84,6 +84,7 @@ type scene struct {
 	op    *operation
 	host  *party
 	actor *actor
+	at    *places
 }
 
 // newScene makes everything ready for the operation's first instruction.
@@ -96,6 +97,10 @@ func newScene(t testing.TB, dir string, op *operation) *scene {
 		if p := shmtest.Start(t, "victim", s.host.path, op.name); !p.Killed() {
 			t.Fatalf("victim: %s", p.Said())
 		}
+	}
+	s.at = s.places()
+	if op.alone {
+		s.hostLeaves()
 	}
 	s.actor.begin()
 	return s
@@ -129,14 +134,34 @@ func newHost(t testing.TB, path string, op *operation) *party {
 	return p
 }
 
-// stats counts what is in use: blocks, spans, caches.
-func (s *scene) stats() [3]int {
+// hostLeaves ends the host's part in a scene in which the actor is to be alone, and hostReturns begins another.
+func (s *scene) hostLeaves() {
 	s.t.Helper()
+	if err := s.host.heap.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.at.host = 0
+}
+
+func (s *scene) hostReturns() {
+	s.t.Helper()
+	if err := s.host.open(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// stats counts what is in use: blocks, spans, caches, arenas.
+func (s *scene) stats() [4]int {
+	s.t.Helper()
+	if s.op.alone {
+		s.hostReturns()
+		defer s.hostLeaves()
+	}
 	stats, err := s.host.alloc.Stats()
 	if err != nil {
 		s.actor.fail("stats: %v", err)
 	}
-	return [3]int{int(stats.Live), int(stats.Slabs + stats.Large), int(stats.Caches)}
+	return [4]int{int(stats.Live), int(stats.Slabs + stats.Large), int(stats.Caches), int(stats.Arenas)}
 }
 
 func (s *scene) places() *places {
@@ -156,8 +181,8 @@ func (s *scene) places() *places {
 func (s *scene) end() {
 	s.t.Helper()
 	s.actor.kill()
-	if err := s.host.heap.Close(); err != nil {
-		s.t.Fatal(err)
+	if !s.op.alone {
+		s.hostLeaves()
 	}
 }
 
@@ -166,10 +191,10 @@ func (s *scene) end() {
 func (s *scene) trace() []*image {
 	s.t.Helper()
 	before := s.stats()
-	images := s.actor.trace(s.host.path, s.places())
+	images := s.actor.trace(s.host.path, s.at)
 	after := s.stats()
-	if want := [3]int{before[0] + s.op.live, before[1] + s.op.spans, before[2] + s.op.caches}; after != want {
-		s.t.Errorf("blocks, spans and caches in use were %v and are %v, want %v", before, after, want)
+	if want := [4]int{before[0] + s.op.live, before[1] + s.op.spans, before[2] + s.op.caches, before[3] + s.op.arenas}; after != want {
+		s.t.Errorf("blocks, spans, caches and arenas in use were %v and are %v, want %v", before, after, want)
 	}
 	s.end()
 	return images
@@ -222,7 +247,7 @@ func (im *image) judge(t testing.TB, dir string, op *operation, at *places) (lea
 	if err == nil {
 		leaked, err = p.settle(op.mayLeak)
 	}
-	if err == nil {
+	if err == nil && at.host != 0 {
 		err = sys.Unlock(f, peerByte(at.host)) // now the host is dead too
 	}
 	if err == nil {
@@ -240,9 +265,12 @@ func (im *image) judge(t testing.TB, dir string, op *operation, at *places) (lea
 	return leaked
 }
 
-// alive makes a peer of a heap that was copied live as long as f is open: its byte is locked.
+// alive makes a peer of a heap that was copied live as long as f is open: its byte is locked. No peer is 0.
 func alive(t testing.TB, f *os.File, peer heap.PeerID) {
 	t.Helper()
+	if peer == 0 {
+		return
+	}
 	if ok, err := sys.TryLock(f, peerByte(peer)); !ok || err != nil {
 		t.Fatal("lock:", err)
 	}
@@ -281,7 +309,14 @@ func (s *scene) killAt(k int) (leaked uint64) {
 	if after := takeImage(s.t, s.host.path); after.sum != before.sum {
 		s.t.Errorf("killed at %s: the file changed", where)
 	}
-	leaked, err := s.host.settle(s.op.mayLeak)
+	var err error
+	if s.op.alone {
+		s.hostReturns()
+		err = s.host.openCaches()
+	}
+	if err == nil {
+		leaked, err = s.host.settle(s.op.mayLeak)
+	}
 	if err == nil {
 		err = s.host.dissolve(leaked)
 	}
@@ -342,18 +377,18 @@ func testOperation(t *testing.T, op *operation, number int) (y tally) {
 	}
 	s := newScene(t, dir, op)
 	s.actor.skip(skip)
-	at := s.places()
+	at := *s.at
 	images := s.trace()
 	y.images = len(images)
 	for i, im := range images {
 		y.points += im.count
-		if im.judge(t, dir, op, at) > 0 {
+		if im.judge(t, dir, op, &at) > 0 {
 			y.leaks += im.count
 		}
 		if full || number%4 == 0 && i == len(images)/2 {
 			y.recoveries++
-			for _, second := range im.traceRecovery(t, dir, at) {
-				second.judge(t, dir, op, at)
+			for _, second := range im.traceRecovery(t, dir, &at) {
+				second.judge(t, dir, op, &at)
 				y.again += second.count
 				y.againImages++
 			}
@@ -372,7 +407,7 @@ func testOperation(t *testing.T, op *operation, number int) (y tally) {
 // in front of the first that changes the heap.
 func (s *scene) quiet() int {
 	s.t.Helper()
-	w := newWatcher(s.t, s.host.path, s.places())
+	w := newWatcher(s.t, s.host.path, s.at)
 	defer w.close(s.t)
 	defer s.end()
 	for n := 0; ; n++ {

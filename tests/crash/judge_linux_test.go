@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,12 +15,12 @@ import (
 
 // settle recovers a scene in which a process has died and accounts for every block:
 //
-//	in use == reachable + leaked        leaked is 0, or 1 where the operation may leak
-//	granules == those of slabs, large blocks and tables + free ones
+//	in use == reachable + leaked        leaked is no more than the operation may leak
+//	granules == those of slabs, large blocks, arenas and tables + free ones
 //
 // Then it takes everything that can be had of the operation's size, so that a block that is there twice
 // shows, and gives it back.
-func (p *party) settle(mayLeak bool) (leaked uint64, err error) {
+func (p *party) settle(mayLeak int) (leaked uint64, err error) {
 	if _, err := p.alloc.Recover(); err != nil {
 		return 0, fmt.Errorf("recover: %w", err)
 	}
@@ -29,7 +30,7 @@ func (p *party) settle(mayLeak bool) (leaked uint64, err error) {
 	if err := p.clean(); err != nil {
 		return 0, err
 	}
-	reachable, err := p.blocks()
+	reachable, count, err := p.blocks()
 	if err == nil {
 		err = apart(reachable)
 	}
@@ -40,8 +41,8 @@ func (p *party) settle(mayLeak bool) (leaked uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if leaked = stats.Live - uint64(len(reachable)); leaked > 1 || leaked == 1 && !mayLeak {
-		return 0, fmt.Errorf("%d blocks are in use, %d reachable: %+v", stats.Live, len(reachable), stats)
+	if leaked = stats.Live + stats.Arenas - uint64(count); leaked > uint64(mayLeak) {
+		return 0, fmt.Errorf("%d blocks and %d arenas are in use, %d reachable: %+v", stats.Live, stats.Arenas, count, stats)
 	}
 	if err := p.balanced(&stats); err != nil {
 		return 0, err
@@ -65,7 +66,7 @@ func (p *party) clean() error {
 // balanced wants each granule to be something.
 func (p *party) balanced(s *alloc.Stats) error {
 	g := p.heap.Geometry()
-	granules := s.FreeGranules + s.LargeBytes>>layout.GranuleShift
+	granules := s.FreeGranules + (s.LargeBytes+s.ArenaBytes)>>layout.GranuleShift
 	for _, c := range s.Classes {
 		granules += c.Slabs * uint64(layout.Classes[layout.ClassOf(c.Size)].Granules)
 	}
@@ -76,8 +77,11 @@ func (p *party) balanced(s *alloc.Stats) error {
 }
 
 // dissolve frees all that is reachable, closes the caches, and wants everything to be free: what is left is
-// the ledger, and the block that leaked, each with its slab or granules.
+// the ledger, and what leaked, each with its slab or granules, or several in one slab.
 func (p *party) dissolve(leaked uint64) error {
+	if err := p.dropArenas(); err != nil {
+		return err
+	}
 	for i := range p.ledger.slots {
 		if err := p.drop(p.cache, i); err != nil {
 			return fmt.Errorf("empty slot %d: %w", i, err)
@@ -95,7 +99,7 @@ func (p *party) dissolve(leaked uint64) error {
 	if err != nil {
 		return err
 	}
-	if s.Live != 1+leaked || s.Slabs+s.Large != 1+leaked {
+	if spans := s.Slabs + s.Large + s.Arenas; s.Live+s.Arenas != 1+leaked || spans > 1+leaked || spans < min(1+leaked, 2) {
 		return fmt.Errorf("everything was freed, %d leaked, and there is %+v", leaked, s)
 	}
 	if err := p.balanced(&s); err != nil {
@@ -104,8 +108,36 @@ func (p *party) dissolve(leaked uint64) error {
 	return p.clean()
 }
 
-// sweep adopts the slabs that nobody owns, by allocating all that is free in them.
+// dropArenas frees the arenas that the ledger leads to.
+func (p *party) dropArenas() error {
+	arenas := make(map[uintptr]*alloc.Arena)
+	for i := range p.ledger.slots {
+		s := &p.ledger.slots[i]
+		if _, err := p.alloc.UsableSize(s.block); s.block == nil || !errors.Is(err, alloc.ErrInArena) {
+			continue
+		}
+		r, err := alloc.OpenArena(p.cache, s.block)
+		if err != nil {
+			return fmt.Errorf("slot %d: %w", i, err)
+		}
+		arenas[uintptr(r.Address())] = r
+		s.block, s.stamp = nil, 0
+	}
+	for _, r := range arenas {
+		if err := r.Free(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep adopts the slabs that nobody owns, by allocating all that is free in them. Where there are samples the
+// slabs are of two kinds, of which Alloc chooses: there Trim does it.
 func (p *party) sweep() error {
+	if p.alloc.ProfileRate() != 0 {
+		_, err := p.alloc.Trim()
+		return err
+	}
 	s, err := p.alloc.Stats()
 	if err != nil {
 		return err

@@ -24,12 +24,13 @@ type operation struct {
 	victim   step   // by a process that dies then
 	operate  step
 
-	// What is different afterwards: blocks in use, spans in use, caches in use.
-	live, spans, caches int
-	mayLeak             bool // one block, when killed in the middle
+	// What is different afterwards: blocks, slabs and large blocks, caches, and arenas in use.
+	live, spans, caches, arenas int
+	mayLeak                     int // blocks and arenas, when killed in the middle
 
-	long bool // too many instructions for every day
-	skim bool // begins with many instructions before it touches the heap
+	long  bool // too many instructions for every day
+	skim  bool // begins with many instructions before it touches the heap
+	alone bool // the host is gone when it begins
 }
 
 // has is what a process has opened.
@@ -154,23 +155,23 @@ const fullSlab = 64
 
 // operations is the table.
 var operations = []operation{
-	{name: "Alloc", size: 64, ready: puts(mine, 1), operate: allocates, live: 1, mayLeak: true},
-	{name: "Alloc, next word", size: 512, ready: puts(mine, 64), operate: allocates, live: 1, mayLeak: true},
-	{name: "Alloc, collects", size: 1024, ready: steps(puts(mine, fullSlab), dropsOther(mine, 8)), operate: allocates, live: 1, mayLeak: true},
-	{name: "Alloc, another slab", size: 1024, ready: steps(puts(mine, 2*fullSlab), drops(mine, 8)), operate: allocates, live: 1, mayLeak: true},
-	{name: "Alloc, drops an empty slab", size: 1024, ready: steps(puts(mine, 3*fullSlab), drops(mine, 2*fullSlab)), operate: allocates, live: 1, spans: -1, mayLeak: true},
-	{name: "Alloc, adopts", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: allocates, live: 1, mayLeak: true},
-	{name: "Alloc, new slab", size: 1024, operate: allocates, live: 1, spans: 1, mayLeak: true},
-	{name: "Alloc, new slab of 240", size: 240, operate: allocates, live: 1, spans: 1, mayLeak: true},
-	{name: "Alloc, new slab of 16", size: 16, operate: allocates, live: 1, spans: 1, mayLeak: true, long: true},
-	{name: "Alloc, new slab of 32768", size: 32768, operate: allocates, live: 1, spans: 1, mayLeak: true},
-	{name: "Alloc, next chunk", size: 1024, heapSize: 48 << 20, prepare: fillChunk, operate: allocates, live: 1, spans: 1, mayLeak: true},
-	{name: "Alloc, large", size: 100_000, operate: allocates, live: 1, spans: 1, mayLeak: true},
-	{name: "Alloc, 1 MiB", size: 1 << 20, operate: allocates, live: 1, spans: 1, mayLeak: true},
+	{name: "Alloc", size: 64, ready: puts(mine, 1), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, next word", size: 512, ready: puts(mine, 64), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, collects", size: 1024, ready: steps(puts(mine, fullSlab), dropsOther(mine, 8)), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, another slab", size: 1024, ready: steps(puts(mine, 2*fullSlab), drops(mine, 8)), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, drops an empty slab", size: 1024, ready: steps(puts(mine, 3*fullSlab), drops(mine, 2*fullSlab)), operate: allocates, live: 1, spans: -1, mayLeak: 1},
+	{name: "Alloc, adopts", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, new slab", size: 1024, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, new slab of 240", size: 240, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, new slab of 16", size: 16, operate: allocates, live: 1, spans: 1, mayLeak: 1, long: true},
+	{name: "Alloc, new slab of 32768", size: 32768, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, next chunk", size: 1024, heapSize: 48 << 20, prepare: fillChunk, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, large", size: 100_000, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, 1 MiB", size: 1 << 20, operate: allocates, live: 1, spans: 1, mayLeak: 1},
 	{name: "Alloc, no space", size: 1024, prepare: fillUp, operate: fails(alloc.ErrNoSpace, allocates), long: true},
-	{name: "Alloc, room of the dead", size: 1024, prepare: fillUpBut(1), victim: steps(puts(mine, 3), drops(mine, 3)), operate: allocates, live: 1, caches: -2, mayLeak: true, long: true},
-	{name: "AllocZeroed", size: 256, operate: allocatesZeroed, live: 1, spans: 1, mayLeak: true},
-	{name: "Alloc, heap-wide", size: 64, operate: allocatesHeapWide, live: 1, spans: 1, caches: 1, mayLeak: true},
+	{name: "Alloc, room of the dead", size: 1024, prepare: fillUpBut(1), victim: steps(puts(mine, 3), drops(mine, 3)), operate: allocates, live: 1, caches: -2, mayLeak: 1, long: true},
+	{name: "AllocZeroed", size: 256, operate: allocatesZeroed, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, heap-wide", size: 64, operate: allocatesHeapWide, live: 1, spans: 1, caches: 1, mayLeak: 1},
 
 	{name: "AllocInto", size: 64, ready: puts(mine, 1), operate: allocatesInto, live: 1},
 	{name: "AllocInto, next word", size: 512, ready: puts(mine, 64), operate: allocatesInto, live: 1},
@@ -180,18 +181,18 @@ var operations = []operation{
 	{name: "AllocInto, large", size: 100_000, operate: allocatesInto, live: 1, spans: 1},
 	{name: "AllocInto, occupied", size: 64, ready: puts(subject, 1), operate: fails(alloc.ErrOccupied, allocatesInto)},
 
-	{name: "Free", size: 64, ready: puts(mine, 2), operate: frees(mine), live: -1, mayLeak: true},
-	{name: "Free, second granule", size: 32768, ready: puts(mine, 8), operate: frees(mine + 7), live: -1, mayLeak: true},
-	{name: "Free, other's", size: 1024, prepare: puts(hosts, 2), operate: frees(hosts), live: -1, mayLeak: true},
-	{name: "Free, nobody's", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: frees(hosts), live: -1, mayLeak: true},
-	{name: "Free, large", size: 100_000, prepare: puts(hosts, 1), operate: frees(hosts), live: -1, spans: -1, mayLeak: true},
-	{name: "Free, 1 MiB", size: 1 << 20, prepare: puts(hosts, 1), operate: frees(hosts), live: -1, spans: -1, mayLeak: true},
-	{name: "Free, twice", size: 64, ready: puts(mine, 2), operate: fails(alloc.ErrDoubleFree, freesTwice), live: -1, mayLeak: true},
-	{name: "Free, heap-wide", size: 1024, prepare: puts(hosts, 2), operate: freesHeapWide(hosts), live: -1, caches: 1, mayLeak: true},
+	{name: "Free", size: 64, ready: puts(mine, 2), operate: frees(mine), live: -1, mayLeak: 1},
+	{name: "Free, second granule", size: 32768, ready: puts(mine, 8), operate: frees(mine + 7), live: -1, mayLeak: 1},
+	{name: "Free, other's", size: 1024, prepare: puts(hosts, 2), operate: frees(hosts), live: -1, mayLeak: 1},
+	{name: "Free, nobody's", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: frees(hosts), live: -1, mayLeak: 1},
+	{name: "Free, large", size: 100_000, prepare: puts(hosts, 1), operate: frees(hosts), live: -1, spans: -1, mayLeak: 1},
+	{name: "Free, 1 MiB", size: 1 << 20, prepare: puts(hosts, 1), operate: frees(hosts), live: -1, spans: -1, mayLeak: 1},
+	{name: "Free, twice", size: 64, ready: puts(mine, 2), operate: fails(alloc.ErrDoubleFree, freesTwice), live: -1, mayLeak: 1},
+	{name: "Free, heap-wide", size: 1024, prepare: puts(hosts, 2), operate: freesHeapWide(hosts), live: -1, caches: 1, mayLeak: 1},
 
 	{name: "FreeFrom", size: 64, ready: puts(mine, 2), operate: freesFrom(mine), live: -1},
 	{name: "FreeFrom, second granule", size: 32768, ready: puts(mine, 8), operate: freesFrom(mine + 7), live: -1},
-	{name: "FreeFrom, other's", size: 1024, prepare: puts(hosts, 2), operate: freesFrom(hosts), live: -1, mayLeak: true},
+	{name: "FreeFrom, other's", size: 1024, prepare: puts(hosts, 2), operate: freesFrom(hosts), live: -1, mayLeak: 1},
 	{name: "FreeFrom, nobody's", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: freesFrom(hosts), live: -1},
 	{name: "FreeFrom, large", size: 100_000, prepare: puts(hosts, 1), operate: freesFrom(hosts), live: -1, spans: -1},
 	{name: "FreeFrom, 1 MiB", size: 1 << 20, prepare: puts(hosts, 1), operate: freesFrom(hosts), live: -1, spans: -1},
@@ -199,10 +200,10 @@ var operations = []operation{
 	{name: "AllocPrivate", size: 64, ready: keepsPrivate, operate: keepsPrivate, live: 1},
 	{name: "AllocPrivate, new slab", size: 1024, operate: keepsPrivate, live: 1, spans: 1},
 	{name: "AllocPrivate, large", size: 100_000, operate: keepsPrivate, live: 1, spans: 1},
-	{name: "Publish", size: 64, ready: keepsPrivate, operate: publishes, mayLeak: true},
-	{name: "Publish, large", size: 100_000, ready: keepsPrivate, operate: publishes, mayLeak: true},
+	{name: "Publish", size: 64, ready: keepsPrivate, operate: publishes, mayLeak: 1},
+	{name: "Publish, large", size: 100_000, ready: keepsPrivate, operate: publishes, mayLeak: 1},
 	{name: "Free, private", size: 64, ready: steps(keepsPrivate, keepsPrivate), operate: freesKept, live: -1},
-	{name: "Free, published", size: 64, ready: steps(keepsPrivate, publishes), operate: frees(subject), live: -1, mayLeak: true},
+	{name: "Free, published", size: 64, ready: steps(keepsPrivate, publishes), operate: frees(subject), live: -1, mayLeak: 1},
 	{name: "Free, large and private", size: 100_000, ready: keepsPrivate, operate: freesKept, live: -1, spans: -1},
 	{name: "Cache.Close, private", size: 1024, ready: steps(keepsPrivate, publishes, keepsPrivate, sized(100_000, keepsPrivate)), operate: closesCache, live: -2, spans: -1, caches: -1},
 	{name: "Recover, private", size: 1024, victim: steps(keepsPrivate, publishes, keepsPrivate, sized(100_000, keepsPrivate)), operate: recovers, live: -2, spans: -1, caches: -2},
@@ -222,9 +223,66 @@ var operations = []operation{
 	{name: "StoreRoot, old", size: 64, ready: storesRoot, operate: storesRoot},
 	{name: "DeleteRoot", size: 64, ready: storesRoot, operate: deletesRoot},
 
+	{name: "AllocAligned, class", size: 100, operate: allocatesAligned(64), live: 1, spans: 1, mayLeak: 1},
+	{name: "AllocAligned, granules", size: 100, operate: allocatesAligned(256 << 10), live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 1), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, large and sampled", size: 100_000, prepare: samplesAll, operate: allocates, live: 1, spans: 1, mayLeak: 1, long: true},
+	{name: "AllocInto, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 1), operate: allocatesInto, live: 1, long: true},
+	{name: "Free, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 2), operate: frees(mine), live: -1, mayLeak: 1},
+	{name: "FreeFrom, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 2), operate: freesFrom(mine), live: -1},
+	{name: "Alloc, careful", size: 64, ready: steps(makesCareful, allocatesAt(mine, 1)), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Alloc, careful, new slab", size: 1000, ready: makesCareful, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, careful, collects", size: 1000, ready: steps(makesCareful, allocatesAt(mine, fullSlab), freesAll(mine, 8)), operate: allocates, live: 1, mayLeak: 1},
+	{name: "Free, careful", size: 64, ready: steps(makesCareful, allocatesAt(mine, 2)), operate: frees(mine), live: -1, mayLeak: 1},
+	{name: "Free, other's again", size: 1024, prepare: puts(hosts, 3), ready: frees(hosts), operate: frees(hosts + 1), live: -1, mayLeak: 1},
+	{name: "Alloc, room of nobody", size: 64, prepare: steps(fillUpBut(1), sized(1024, leavesEmpty(mine))), operate: allocates, live: 1, mayLeak: 1, long: true},
+	{name: "Trim, nobody's", size: 1024, prepare: leavesEmpty(hosts), operate: trims, spans: -1},
+
+	{name: "Realloc, has room", size: 1024, ready: puts(subject, 1), operate: resizes(1000)},
+	{name: "Realloc, small", size: 64, ready: puts(subject, 1), operate: moves(1024), spans: 1, mayLeak: 2},
+	{name: "Realloc, other's", size: 64, prepare: puts(subject, 1), operate: moves(1024), spans: 1, mayLeak: 2},
+	{name: "Realloc, becomes large", size: 1024, ready: puts(subject, 1), operate: moves(100_000), spans: 1, mayLeak: 2},
+	{name: "Realloc, becomes small", size: 100_000, ready: steps(puts(subject, 1), shortens(1024)), operate: moves(1024), mayLeak: 2},
+	{name: "Realloc, grows", size: 100_000, ready: puts(subject, 1), operate: resizes(300_000)},
+	{name: "Realloc, grows, other's", size: 100_000, prepare: puts(subject, 1), operate: resizes(300_000)},
+	{name: "Realloc, shrinks", size: 300_000, ready: steps(puts(subject, 1), shortens(100_000)), operate: resizes(100_000)},
+	{name: "Realloc, large", size: 100_000, ready: steps(puts(subject, 1), puts(mine, 1)), operate: moves(300_000), mayLeak: 2},
+	{name: "Realloc, no space", size: 100_000, ready: puts(subject, 1), operate: fails(alloc.ErrNoSpace, moves(4<<20))},
+	{name: "Realloc, private", size: 64, ready: keepsPrivate, operate: resizesKept(1024), spans: 1},
+	{name: "Realloc, private, grows", size: 100_000, ready: keepsPrivate, operate: resizesKept(300_000)},
+	{name: "Realloc, private, shrinks", size: 300_000, ready: keepsPrivate, operate: resizesKept(100_000)},
+	{name: "Realloc, private, large", size: 100_000, ready: steps(keepsPrivate, puts(mine, 1)), operate: resizesKept(300_000)},
+
+	{name: "ReallocInto, has room", size: 1024, ready: puts(subject, 1), operate: resizesInto(1000)},
+	{name: "ReallocInto, small", size: 64, ready: puts(subject, 1), operate: resizesInto(1024), spans: 1},
+	{name: "ReallocInto, other's", size: 64, prepare: puts(subject, 1), operate: resizesInto(1024), spans: 1, mayLeak: 1},
+	{name: "ReallocInto, nobody's", size: 64, prepare: steps(putsOther(subject, 3), closesOther), operate: resizesInto(1024), spans: 1},
+	{name: "ReallocInto, becomes large", size: 1024, ready: puts(subject, 1), operate: resizesInto(100_000), spans: 1},
+	{name: "ReallocInto, becomes small", size: 100_000, ready: steps(puts(subject, 1), shortens(1024)), operate: resizesInto(1024)},
+	{name: "ReallocInto, grows", size: 100_000, ready: puts(subject, 1), operate: resizesInto(300_000)},
+	{name: "ReallocInto, shrinks", size: 300_000, ready: steps(puts(subject, 1), shortens(100_000)), operate: resizesInto(100_000)},
+	{name: "ReallocInto, large", size: 100_000, ready: steps(puts(subject, 1), puts(mine, 1)), operate: resizesInto(300_000)},
+	{name: "ReallocInto, sampled", size: 64, prepare: samplesAll, ready: puts(subject, 1), operate: resizesInto(1024), spans: 1, long: true},
+
+	{name: "NewArena", size: 1024, operate: makesArena, arenas: 1},
+	{name: "NewArena, heap-wide", size: 1024, operate: makesArenaHeapWide, arenas: 1, caches: 1},
+	{name: "Arena.Alloc", size: 1024, ready: steps(makesArena, fillsArena), operate: allocatesInArena},
+	{name: "Arena.Alloc, new chunk", size: 100_000, ready: makesArena, operate: allocatesInArena},
+	{name: "Arena.Reset", size: 100_000, ready: makesChunks, operate: resetsArena},
+	{name: "Arena.Free", size: 100_000, ready: makesChunks, operate: freesArena, arenas: -1},
+	{name: "Arena.Publish", size: 100_000, ready: makesChunks, operate: publishesArena, mayLeak: 1},
+	{name: "Arena.PublishInto", size: 100_000, ready: makesChunks, operate: publishesArenaInto(subject)},
+	{name: "Arena.PublishInto, occupied", size: 100_000, ready: steps(puts(subject, 1), makesChunks), operate: fails(alloc.ErrOccupied, publishesArenaInto(subject))},
+	{name: "Arena.Free, published", size: 100_000, prepare: steps(makesChunks, publishesArenaInto(hosts)), ready: leavesOneWay(hosts), operate: freesPublished(hosts), arenas: -1, mayLeak: 1},
+	{name: "OpenArena", size: 100_000, prepare: steps(makesChunks, publishesArenaInto(hosts)), operate: opensArena(hosts)},
+	{name: "Cache.Close, arena", size: 100_000, ready: makesChunks, operate: closesCache, caches: -1, arenas: -1},
+	{name: "Recover, arena", size: 100_000, victim: makesChunks, operate: recovers, caches: -2, arenas: -1},
+
+	{name: "Collect", size: 1024, ready: losesAll, operate: collects, alone: true, live: -lostBlocks, spans: -3, arenas: -1, mayLeak: lostBlocks + 1},
+
 	{name: "Hand.Make", size: 64, prepare: makesQueue, ready: takesHand, operate: makesInHand, live: 1, spans: 1},
 	{name: "Hand.Free", size: 64, prepare: makesQueue, ready: steps(takesHand, makesInHand), operate: freesFromHand, live: -1},
-	{name: "Hand.Free, other's", size: 64, prepare: steps(makesQueue, sendsOne), ready: steps(takesHand, receives), operate: freesFromHand, live: -1, mayLeak: true},
+	{name: "Hand.Free, other's", size: 64, prepare: steps(makesQueue, sendsOne), ready: steps(takesHand, receives), operate: freesFromHand, live: -1, mayLeak: 1},
 	{name: "Hand.Put", size: 64, prepare: makesQueue, ready: steps(takesHand, makesInHand), operate: putsFromHand},
 	{name: "Port.TrySend", size: 64, prepare: makesQueue, ready: steps(takesHand, makesInHand), operate: sends},
 	{name: "Port.TrySend, received", size: 64, prepare: steps(makesQueue, sendsOne), ready: steps(takesHand, receives), operate: sends},

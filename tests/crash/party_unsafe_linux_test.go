@@ -47,7 +47,9 @@ type party struct {
 	other  *alloc.Cache // a second one, for what happens between caches
 	ledger *ledger
 	kept   *unsafe.Pointer // a block that the ledger does not lead to
-	hand   *queue.Hand     // of an operation on a queue
+	arena  *alloc.Arena
+	parts  []taken     // blocks of the arena
+	hand   *queue.Hand // of an operation on a queue
 	port   *queue.Port
 	random *rand.Rand
 }
@@ -147,9 +149,10 @@ func each(first, n int, do func(*party, int) error) step {
 // sized makes a step with blocks of another size.
 func sized(size uint64, s step) step {
 	return func(p *party) error {
-		q := *p
-		q.size = size
-		return s(&q)
+		before := p.size
+		defer func() { p.size = before }()
+		p.size = size
+		return s(p)
 	}
 }
 
@@ -190,24 +193,44 @@ func fillUp(p *party) error {
 	return nil
 }
 
-// blocks verifies what the ledger leads to and returns where it is.
-func (p *party) blocks() (found []extent, err error) {
+// blocks verifies what the ledger leads to and returns where it is, and how many blocks and arenas that are.
+func (p *party) blocks() (found []extent, count int, err error) {
+	self := uintptr(unsafe.Pointer(p.ledger))
+	found = append(found, extent{self, self + unsafe.Sizeof(*p.ledger)})
+	arenas := make(map[unsafe.Pointer]bool)
 	for i := range p.ledger.slots {
 		s := &p.ledger.slots[i]
 		if s.block == nil {
 			continue
 		}
 		size, err := p.alloc.UsableSize(s.block)
+		if errors.Is(err, alloc.ErrInArena) {
+			size, err = p.partOf(arenas, s)
+			count--
+		}
 		if err == nil && s.stamp != 0 {
 			err = verify(s.block, s.stamp)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("slot %d: %w", i, err)
+			return nil, 0, fmt.Errorf("slot %d: %w", i, err)
 		}
 		found = append(found, extent{uintptr(s.block), uintptr(s.block) + uintptr(size)})
 	}
-	self := uintptr(unsafe.Pointer(p.ledger))
-	return append(found, extent{self, self + unsafe.Sizeof(*p.ledger)}), nil
+	return found, count + len(found) + len(arenas), nil
+}
+
+// partOf notes the published arena that an entry leads into and returns how many bytes the entry speaks for.
+func (p *party) partOf(arenas map[unsafe.Pointer]bool, s *entry) (uint64, error) {
+	r, err := alloc.OpenArena(p.cache, s.block)
+	if err != nil {
+		return 0, err
+	}
+	size, err := r.Size()
+	if err == nil && size.Used < stampSize(s.stamp) {
+		err = fmt.Errorf("an arena of %+v has a block of %d bytes", size, stampSize(s.stamp))
+	}
+	arenas[r.Address()] = true
+	return stampSize(s.stamp), err
 }
 
 // taken is a block that is reachable from this process alone.
@@ -244,7 +267,7 @@ func (p *party) exhaust(reachable []extent) error {
 	if err := apart(reachable); err != nil {
 		return err
 	}
-	if _, err := p.blocks(); err != nil {
+	if _, _, err := p.blocks(); err != nil {
 		return fmt.Errorf("after all was taken: %w", err)
 	}
 	for _, x := range all {

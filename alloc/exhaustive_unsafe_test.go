@@ -18,11 +18,38 @@ import (
 // exhaustiveSizes are the smallest, those around the ends of a word, a class, a slab and a granule.
 var exhaustiveSizes = []uint64{0, 16, 17, 1024, layout.MaxSmall, layout.MaxSmall + 1, layout.GranuleSize, 2*layout.GranuleSize + 1}
 
+// alignedSizes and alignments are both sides of what a class is aligned to, what a granule is, and more.
+var (
+	alignedSizes = []uint64{0, 65, 4096, layout.MaxSmall, 2*layout.GranuleSize + 1}
+	alignments   = []uint64{1, 32, 4096, layout.GranuleSize, 4 * layout.GranuleSize}
+)
+
+// request is what is asked for: a size, and what the address is to be a multiple of.
+type request struct{ size, align uint64 }
+
+func requests(sizes, aligns []uint64) (all []request) {
+	for _, size := range sizes {
+		for _, align := range aligns {
+			all = append(all, request{size, align})
+		}
+	}
+	return all
+}
+
 // handle is a way to use a heap: what allocates and what frees.
 type handle struct {
 	name  string
-	alloc func(size uint64) (unsafe.Pointer, error)
+	alloc func(request) (unsafe.Pointer, error)
 	free  func(unsafe.Pointer) error
+}
+
+// plain is an alloc for blocks that are aligned as all are.
+func plain(alloc func(uint64) (unsafe.Pointer, error)) func(request) (unsafe.Pointer, error) {
+	return func(r request) (unsafe.Pointer, error) { return alloc(r.size) }
+}
+
+func aligned(from alloc.Maker) func(request) (unsafe.Pointer, error) {
+	return func(r request) (unsafe.Pointer, error) { return from.AllocAligned(r.size, r.align) }
 }
 
 // TestExhaustive allocates four blocks of every combination of sizes and frees them in every order, by the
@@ -31,50 +58,79 @@ type handle struct {
 func TestExhaustive(t *testing.T) {
 	a := newExhaustiveHeap(t)
 	one, two := newExhaustiveCache(t, a), newExhaustiveCache(t, a)
-	orders := permutations(4)
 	for _, h := range []handle{
-		{"own", one.Alloc, one.Free}, {"other", one.Alloc, two.Free}, {"heap-wide", a.Alloc, a.Free}, {"private", one.AllocPrivate, one.Free},
+		{"own", plain(one.Alloc), one.Free}, {"other", plain(one.Alloc), two.Free},
+		{"heap-wide", plain(a.Alloc), a.Free}, {"private", plain(one.AllocPrivate), one.Free},
 	} {
-		n := 0
-		for sizes := range combinations(4, exhaustiveSizes) {
-			for _, order := range orders {
-				if err := h.try(a, sizes, order); err != nil {
-					t.Fatalf("%s: sizes %d, freed in the order %d: %v", h.name, sizes, order, err)
-				}
-				n++
+		h.tryAll(t, a, 4, requests(exhaustiveSizes, []uint64{16}))
+	}
+	closeExhaustive(t, a, one, two)
+}
+
+// TestExhaustiveAligned does the same with three blocks of every combination of sizes and alignments.
+func TestExhaustiveAligned(t *testing.T) {
+	a := newExhaustiveHeap(t)
+	one, two := newExhaustiveCache(t, a), newExhaustiveCache(t, a)
+	for _, h := range []handle{
+		{"own", aligned(one), one.Free}, {"other", aligned(one), two.Free}, {"heap-wide", aligned(a), a.Free},
+	} {
+		h.tryAll(t, a, 3, requests(alignedSizes, alignments))
+	}
+	closeExhaustive(t, a, one, two)
+}
+
+// TestExhaustiveGranules: when the one cache that there was is closed, every granule is free again, for each
+// size alone and for all together, whatever the order, and for pairs of sizes and alignments.
+func TestExhaustiveGranules(t *testing.T) {
+	a := newExhaustiveHeap(t)
+	wantGranulesBack(t, a, 3, requests(exhaustiveSizes, []uint64{16}))
+	wantGranulesBack(t, a, 2, requests(alignedSizes, alignments))
+}
+
+func wantGranulesBack(t *testing.T, a *alloc.Allocator, n int, from []request) {
+	t.Helper()
+	before := freeGranules(t, a)
+	for wanted := range combinations(n, from) {
+		for _, order := range permutations(n) {
+			c := newExhaustiveCache(t, a)
+			h := handle{"own", aligned(c), c.Free}
+			if err := h.try(a, wanted, order); err != nil {
+				t.Fatalf("%v, freed in the order %d: %v", wanted, order, err)
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n := freeGranules(t, a); n != before {
+				t.Fatalf("%v, freed in the order %d: %d granules are free, %d were", wanted, order, n, before)
 			}
 		}
-		wantAllFree(t, a, fmt.Sprintf("%s: %d times", h.name, n))
 	}
-	for _, c := range []*alloc.Cache{one, two} {
+}
+
+// tryAll tries every combination of n of the requests in every order.
+func (h handle) tryAll(t *testing.T, a *alloc.Allocator, n int, from []request) {
+	t.Helper()
+	times, orders := 0, permutations(n)
+	for wanted := range combinations(n, from) {
+		for _, order := range orders {
+			if err := h.try(a, wanted, order); err != nil {
+				t.Fatalf("%s: %v, freed in the order %d: %v", h.name, wanted, order, err)
+			}
+			times++
+		}
+	}
+	wantAllFree(t, a, fmt.Sprintf("%s: %d times", h.name, times))
+}
+
+func closeExhaustive(t *testing.T, a *alloc.Allocator, caches ...*alloc.Cache) {
+	t.Helper()
+	for _, c := range caches {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := a.Check().Err(); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestExhaustiveGranules: when the one cache that there was is closed, every granule is free again, for each
-// size alone and for all together, whatever the order.
-func TestExhaustiveGranules(t *testing.T) {
-	a := newExhaustiveHeap(t)
-	before := freeGranules(t, a)
-	for sizes := range combinations(3, exhaustiveSizes) {
-		for _, order := range permutations(3) {
-			c := newExhaustiveCache(t, a)
-			h := handle{"own", c.Alloc, c.Free}
-			if err := h.try(a, sizes, order); err != nil {
-				t.Fatalf("sizes %d, freed in the order %d: %v", sizes, order, err)
-			}
-			if err := c.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if n := freeGranules(t, a); n != before {
-				t.Fatalf("sizes %d, freed in the order %d: %d granules are free, %d were", sizes, order, n, before)
-			}
-		}
 	}
 }
 
@@ -114,17 +170,17 @@ func freeGranules(t *testing.T, a *alloc.Allocator) uint64 {
 	return s.FreeGranules
 }
 
-// try allocates blocks of the sizes, marks both ends, and frees them in the order.
-func (h handle) try(a *alloc.Allocator, sizes []uint64, order []int) error {
-	blocks := make([]exhaustiveBlock, len(sizes))
-	for i, size := range sizes {
-		p, err := h.alloc(size)
+// try allocates what is wanted, marks both ends, and frees it in the order.
+func (h handle) try(a *alloc.Allocator, wanted []request, order []int) error {
+	blocks := make([]exhaustiveBlock, len(wanted))
+	for i, r := range wanted {
+		p, err := h.alloc(r)
 		if err != nil {
 			return err
 		}
 		usable, err := a.UsableSize(p)
-		if err != nil || usable < size || uintptr(p)%16 != 0 {
-			return fmt.Errorf("block of %d bytes at %p, usable %d: %v", size, p, usable, err)
+		if err != nil || usable < r.size || uintptr(p)%16 != 0 || uint64(uintptr(p))%r.align != 0 {
+			return fmt.Errorf("block of %+v at %p, usable %d: %v", r, p, usable, err)
 		}
 		blocks[i] = exhaustiveBlock{p, usable, byte(i + 1)}
 		blocks[i].mark()
@@ -134,7 +190,7 @@ func (h handle) try(a *alloc.Allocator, sizes []uint64, order []int) error {
 	}
 	for _, i := range order {
 		if !blocks[i].marked() {
-			return fmt.Errorf("block %d of %d bytes is not what it was", i, sizes[i])
+			return fmt.Errorf("block %d of %d bytes is not what it was", i, wanted[i].size)
 		}
 		if err := h.free(blocks[i].p); err != nil {
 			return fmt.Errorf("block %d: %w", i, err)
@@ -197,11 +253,11 @@ func permutations(n int) (all [][]int) {
 }
 
 // combinations yields every sequence of n of the values.
-func combinations(n int, values []uint64) func(func([]uint64) bool) {
-	return func(yield func([]uint64) bool) {
+func combinations[T any](n int, values []T) func(func([]T) bool) {
+	return func(yield func([]T) bool) {
 		at := make([]int, n)
 		for {
-			chosen := make([]uint64, n)
+			chosen := make([]T, n)
 			for i, v := range at {
 				chosen[i] = values[v]
 			}

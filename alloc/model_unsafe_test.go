@@ -1,6 +1,7 @@
 package alloc
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -20,9 +21,13 @@ func TestModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"alloc":   m.alloc,
 			"burst":   m.burst,
+			"private": m.private,
+			"publish": m.publish,
+			"sample":  m.sample,
 			"arena":   m.arena,
 			"forget":  m.forget,
 			"free":    m.free,
+			"exact":   m.exact,
 			"realloc": m.realloc,
 			"drain":   m.drain,
 			"misuse":  m.misuse,
@@ -42,6 +47,7 @@ type model struct {
 	peers  []*modelPeer // alive
 	blocks []modelBlock
 	arenas []modelArena // published
+	doomed int          // private blocks of dead peers, in use until somebody recovers
 }
 
 type modelPeer struct {
@@ -50,7 +56,10 @@ type modelPeer struct {
 	caches []*Cache
 }
 
-type modelBlock struct{ off, size uint64 }
+type modelBlock struct {
+	off, size uint64
+	owner     *Cache // that a private block dies with
+}
 
 func (m *model) join(t *rapid.T) {
 	if len(m.peers) == 4 {
@@ -81,6 +90,7 @@ func (m *model) close(t *rapid.T) {
 	if err := p.caches[last].Close(); err != nil {
 		t.Fatal(err)
 	}
+	m.bury(p.caches[last:])
 	p.caches = p.caches[:last]
 }
 
@@ -90,6 +100,7 @@ func (m *model) die(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, len(m.peers)-1).Draw(t, "victim")
 	m.peers[i].member.die()
+	m.doomed += m.bury(m.peers[i].caches)
 	m.peers = slices.Delete(m.peers, i, i+1)
 }
 
@@ -97,6 +108,14 @@ func (m *model) recover(t *rapid.T) {
 	if _, err := m.peer(t).a.Recover(); err != nil {
 		t.Fatal(err)
 	}
+	m.doomed = 0
+}
+
+// bury drops the blocks that are private to the caches and returns how many.
+func (m *model) bury(caches []*Cache) int {
+	before := len(m.blocks)
+	m.blocks = slices.DeleteFunc(m.blocks, func(b modelBlock) bool { return slices.Contains(caches, b.owner) })
+	return before - len(m.blocks)
 }
 
 func (m *model) trim(t *rapid.T) {
@@ -106,9 +125,47 @@ func (m *model) trim(t *rapid.T) {
 }
 
 func (m *model) alloc(t *rapid.T) {
-	size := rapid.OneOf(rapid.Uint64Range(0, 512), rapid.Uint64Range(0, 40_000), rapid.Uint64Range(0, 2<<20)).Draw(t, "size")
+	size := modelSize(t, 0)
 	align := rapid.SampledFrom([]uint64{1, 1, 1, 64, 4096, 64 << 10, 256 << 10}).Draw(t, "align")
 	m.addAligned(t, m.pick(t), size, align)
+}
+
+func modelSize(t *rapid.T, least uint64) uint64 {
+	return rapid.OneOf(rapid.Uint64Range(least, 512), rapid.Uint64Range(least, 40_000), rapid.Uint64Range(least, 2<<20)).Draw(t, "size")
+}
+
+// private allocates a block that dies with its cache.
+func (m *model) private(t *rapid.T) {
+	c, size := m.pick(t), modelSize(t, 0)
+	off, err := c.allocPrivate(size)
+	if errors.Is(err, ErrNoSpace) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillBlock(c.a, off, size)
+	m.blocks = append(m.blocks, modelBlock{off, size, c})
+}
+
+// publish makes a block live on, private or not, by any peer.
+func (m *model) publish(t *rapid.T) {
+	if len(m.blocks) == 0 {
+		return
+	}
+	b := &m.blocks[rapid.IntRange(0, len(m.blocks)-1).Draw(t, "block")]
+	if err := m.peer(t).a.publish(b.off); err != nil {
+		t.Fatal(err)
+	}
+	b.owner = nil
+}
+
+// sample changes how many blocks are samples.
+func (m *model) sample(t *rapid.T) {
+	rate := rapid.SampledFrom([]uint64{0, 1, 1000, 100_000}).Draw(t, "rate")
+	if err := m.peer(t).a.SetProfileRate(rate); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (m *model) addAligned(t *rapid.T, c *Cache, size, align uint64) {
@@ -120,7 +177,7 @@ func (m *model) addAligned(t *rapid.T, c *Cache, size, align uint64) {
 		t.Fatalf("%d bytes aligned to %d at %#x: %v", size, align, off, err)
 	}
 	fillBlock(c.a, off, size)
-	m.blocks = append(m.blocks, modelBlock{off, size})
+	m.blocks = append(m.blocks, modelBlock{off: off, size: size})
 }
 
 func (m *model) burst(t *rapid.T) {
@@ -142,7 +199,7 @@ func (m *model) add(t *rapid.T, c *Cache, size uint64) bool {
 		t.Fatal(err)
 	}
 	fillBlock(c.a, off, size)
-	m.blocks = append(m.blocks, modelBlock{off, size})
+	m.blocks = append(m.blocks, modelBlock{off: off, size: size})
 	return true
 }
 
@@ -166,7 +223,7 @@ func (m *model) arena(t *rapid.T) {
 		if err == nil {
 			off, _ := c.a.memory.Offset(p)
 			fillBlock(c.a, off, size)
-			blocks = append(blocks, modelBlock{off, size})
+			blocks = append(blocks, modelBlock{off: off, size: size})
 		}
 	}
 	switch rapid.SampledFrom([]string{"publish", "free", "leave"}).Draw(t, "end") {
@@ -214,22 +271,78 @@ func (m *model) free(t *rapid.T) {
 	}
 }
 
+// realloc makes a block shorter or longer, by any cache: what fits of its bytes stays. A private block stays
+// private, to the cache that it moves to, unless a word leads to it.
 func (m *model) realloc(t *rapid.T) {
 	if len(m.blocks) == 0 {
 		return
 	}
 	b := &m.blocks[rapid.IntRange(0, len(m.blocks)-1).Draw(t, "block")]
-	size := rapid.OneOf(rapid.Uint64Range(1, 512), rapid.Uint64Range(1, 40_000), rapid.Uint64Range(1, 2<<20)).Draw(t, "size")
-	c := m.pick(t)
-	off, err := c.realloc(b.off, size)
+	size, c := modelSize(t, 1), m.pick(t)
+	before := slices.Clone(c.a.memory.Bytes(b.off, min(b.size, size)))
+	how, into := c.realloc, rapid.Bool().Draw(t, "into")
+	if into {
+		how = func(off, size uint64) (uint64, error) { return reallocByWord(t, c, off, size) }
+	}
+	off, err := how(b.off, size)
 	if errors.Is(err, ErrNoSpace) {
 		return
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !bytes.Equal(c.a.memory.Bytes(off, uint64(len(before))), before) {
+		t.Fatalf("%d bytes at %#x, reallocated to %d at %#x, are not what they were", b.size, b.off, size, off)
+	}
+	if off != b.off && b.owner != nil {
+		b.owner = c
+		if into {
+			b.owner = nil
+		}
+	}
 	b.off, b.size = off, size
 	fillBlock(c.a, off, size)
+}
+
+// reallocByWord is reallocInto for a word that is there for the moment.
+func reallocByWord(t *rapid.T, c *Cache, off, size uint64) (uint64, error) {
+	at, err := c.alloc(8)
+	if err != nil {
+		return 0, err
+	}
+	w := c.a.memory.Word(at)
+	w.StoreRelease(c.a.address(off))
+	err = c.reallocInto(at, size)
+	off = w.Load() - c.a.address(0)
+	mustFree(t, c, at)
+	return off, err
+}
+
+// exact allocates into a word and perhaps frees from there, by another cache.
+func (m *model) exact(t *rapid.T) {
+	c, size := m.pick(t), modelSize(t, 0)
+	at, err := c.alloc(8)
+	if errors.Is(err, ErrNoSpace) {
+		return
+	}
+	w := c.a.memory.Word(at)
+	w.StoreRelease(0)
+	if err == nil {
+		err = c.allocInto(at, size)
+	}
+	off, found := w.Load()-c.a.address(0), w.Load() != 0
+	if found && rapid.Bool().Draw(t, "free") {
+		if err = m.pick(t).freeFrom(at); w.Load() != 0 {
+			t.Fatalf("%v, and the word leads to a block still", err)
+		}
+	} else if found {
+		fillBlock(c.a, off, size)
+		m.blocks = append(m.blocks, modelBlock{off: off, size: size})
+	}
+	if err != nil && !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	mustFree(t, c, at)
 }
 
 func (m *model) drain(t *rapid.T) {
@@ -266,9 +379,12 @@ func (m *model) misuse(t *rapid.T) {
 func (m *model) verify(t *rapid.T) {
 	a := m.peers[0].a
 	mustCheck(t, a)
-	mustCount(t, a, uint64(len(m.blocks)))
-	if s, err := a.Stats(); err != nil || s.Arenas < uint64(len(m.arenas)) {
-		t.Fatalf("%d arenas, of which %d are published: %v", s.Arenas, len(m.arenas), err)
+	s, err := a.Stats()
+	if n := int(s.Live) - len(m.blocks); err != nil || n < 0 || n > m.doomed {
+		t.Fatalf("%d blocks are in use, want %d and at most %d of the dead: %v", s.Live, len(m.blocks), m.doomed, err)
+	}
+	if s.Arenas < uint64(len(m.arenas)) {
+		t.Fatalf("%d arenas, of which %d are published", s.Arenas, len(m.arenas))
 	}
 	for _, b := range m.blocks[:min(len(m.blocks), 50)] {
 		if n, err := a.usableSize(b.off); err != nil || n < b.size {

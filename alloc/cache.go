@@ -230,7 +230,7 @@ func (c *Cache) freeBlock(b *block, off uint64) error {
 		b.local.StoreRelease(b.local.Peek() | b.bit)
 		crashpoint.Hit("alloc.free.after-local")
 		b.unpublish()
-		if b.state.Flags() == 0 { // its slot was driven out
+		if b.state.Flags() == 0 && c.careful == nil { // its slot was driven out
 			c.enterSlot(c.a.slab(b.head, b.state), off>>layout.GranuleShift)
 		}
 		return nil

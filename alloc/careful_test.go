@@ -123,3 +123,20 @@ func TestCarefulIsNotWrong(t *testing.T) {
 	}
 	mustCheck(t, a)
 }
+
+// TestCarefulReallocInto: a block that reallocInto frees does not make Free take the short way to its neighbours.
+func TestCarefulReallocInto(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, _ := r.join(t)
+	c := mustCareful(t, a)
+	at, moved, next := mustAlloc(t, c, 16), mustAlloc(t, c, 1000), mustAlloc(t, c, 1000)
+	w := r.memory.Word(at)
+	w.StoreRelease(a.address(moved))
+	if err := c.reallocInto(at, 3000); err != nil || w.Load() == a.address(moved) {
+		t.Fatalf("the word is %#x, the block was at %#x: %v", w.Load(), a.address(moved), err)
+	}
+	r.memory.Bytes(next+1000, 1)[0]++
+	if err := c.Free(r.memory.Pointer(next)); !errors.Is(err, ErrMisuse) {
+		t.Errorf("free of an overrun block: %v", err)
+	}
+}

@@ -14,7 +14,7 @@ type CacheOptions struct {
 	// late as possible, and looked at before that; behind each block are guard bytes, looked at when the cache
 	// frees it. That costs some 100 ns and 16 bytes or more a block. Large, private and aligned blocks, and
 	// those of AllocInto, have no guard. UsableSize of the cache leaves the guard out; that of the Allocator
-	// does not.
+	// does not, and neither does a Realloc by another cache: a block that it left where it was looks overrun.
 	Careful bool
 }
 

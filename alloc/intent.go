@@ -143,7 +143,7 @@ func (c *Cache) freeFrom(at uint64) error {
 	case b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
-	if b.state.Cache() == 0 && b.state.Flags() == 0 {
+	if b.state.Cache() == 0 {
 		c.adoptSlabOf(&b)
 	}
 	c.setIntent(off, layout.IntentFree, at)
@@ -169,8 +169,12 @@ func (c *Cache) freeOwnFrom(w *mem.Word, b *block) {
 
 // adoptSlabOf tries to make a slab of nobody this cache's, so that a free into it can be exact.
 func (c *Cache) adoptSlabOf(b *block) {
-	if s, ok := c.tryAdopt(b.state.Class(), 0, b.head); ok {
-		own := &c.shared.all[s.class]
+	kind, flags := &c.shared, b.state.Flags()&layout.FlagSampled
+	if flags != 0 {
+		kind = c.sampledBins()
+	}
+	if s, ok := c.tryAdopt(b.state.Class(), flags, b.head); ok {
+		own := &kind.all[s.class]
 		own.queue.push(s.head)
 		b.state = own.state(c.id)
 	}

@@ -20,8 +20,8 @@ type Source interface {
 	Realloc(p unsafe.Pointer, size uint64) (unsafe.Pointer, error)
 	// ReallocInto is Realloc of the block that *at leads to, which moves *at along. Killed at any point, *at
 	// leads to the old block or the new one, and the other is free, under AllocInto's condition,
-	// except that an old block in another cache's slab may leak. It returns Realloc's errors, and
-	// AllocInto's.
+	// except that an old block in another cache's slab may leak. A private block that moves becomes a shared
+	// one. It returns Realloc's errors, and AllocInto's.
 	ReallocInto(at *unsafe.Pointer, size uint64) error
 	// AllocPrivate is Alloc of a block that dies with its cache: it is freed when the cache is closed or
 	// its process dies, unless it was published before. Those of an Allocator die when that is closed.

@@ -89,11 +89,7 @@ func (c *Cache) peekShared(size uint64) (b *bin, off, bit uint64, err error) {
 
 // peekSample is peekBlock for a sample. The block's word is there before the block is taken.
 func (c *Cache) peekSample(size uint64) (b *bin, off, bit uint64, err error) {
-	if c.sampled == nil {
-		c.sampled = new(bins)
-		c.sampled.init(layout.FlagSampled)
-	}
-	b = &c.sampled.all[layout.ClassOf(max(size, layout.SampleMin))]
+	b = &c.sampledBins().all[layout.ClassOf(max(size, layout.SampleMin))]
 	if off, bit, err = c.peekBlock(b); err != nil {
 		return nil, 0, 0, err
 	}
@@ -102,6 +98,14 @@ func (c *Cache) peekSample(size uint64) (b *bin, off, bit uint64, err error) {
 	c.a.samples(b.slab.head).Blocks[i].StoreRelease(site | max(size, 1)<<32)
 	crashpoint.Hit("alloc.sample.after-word")
 	return b, off, bit, nil
+}
+
+func (c *Cache) sampledBins() *bins {
+	if c.sampled == nil {
+		c.sampled = new(bins)
+		c.sampled.init(layout.FlagSampled)
+	}
+	return c.sampled
 }
 
 // sampleLarge returns what the descriptor of a large block shall say.

@@ -230,6 +230,7 @@ var operations = []operation{
 	{name: "AllocInto, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 1), operate: allocatesInto, live: 1, long: true},
 	{name: "Free, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 2), operate: frees(mine), live: -1, mayLeak: 1},
 	{name: "FreeFrom, sampled", size: 64, prepare: samplesAll, ready: puts(mine, 2), operate: freesFrom(mine), live: -1},
+	{name: "FreeFrom, nobody's and sampled", size: 1024, prepare: steps(samplesAll, putsOther(hosts, 3), closesOther), operate: freesFrom(hosts), live: -1},
 	{name: "Alloc, careful", size: 64, ready: steps(makesCareful, allocatesAt(mine, 1)), operate: allocates, live: 1, mayLeak: 1},
 	{name: "Alloc, careful, new slab", size: 1000, ready: makesCareful, operate: allocates, live: 1, spans: 1, mayLeak: 1},
 	{name: "Alloc, careful, collects", size: 1000, ready: steps(makesCareful, allocatesAt(mine, fullSlab), freesAll(mine, 8)), operate: allocates, live: 1, mayLeak: 1},
@@ -263,6 +264,7 @@ var operations = []operation{
 	{name: "ReallocInto, shrinks", size: 300_000, ready: steps(puts(subject, 1), shortens(100_000)), operate: resizesInto(100_000)},
 	{name: "ReallocInto, large", size: 100_000, ready: steps(puts(subject, 1), puts(mine, 1)), operate: resizesInto(300_000)},
 	{name: "ReallocInto, sampled", size: 64, prepare: samplesAll, ready: puts(subject, 1), operate: resizesInto(1024), spans: 1, long: true},
+	{name: "ReallocInto, nobody's and sampled", size: 64, prepare: steps(samplesAll, putsOther(subject, 3), closesOther, samplesNone), operate: resizesInto(1024), spans: 1},
 
 	{name: "NewArena", size: 1024, operate: makesArena, arenas: 1},
 	{name: "NewArena, heap-wide", size: 1024, operate: makesArenaHeapWide, arenas: 1, caches: 1},

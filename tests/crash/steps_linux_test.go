@@ -44,6 +44,8 @@ func leavesEmpty(first int) step {
 // samplesAll makes every block that is allocated from now on a sample.
 func samplesAll(p *party) error { return p.alloc.SetProfileRate(1) }
 
+func samplesNone(p *party) error { return p.alloc.SetProfileRate(0) }
+
 func makesCareful(p *party) (err error) {
 	p.cache, err = p.alloc.NewCacheOptions(&alloc.CacheOptions{Careful: true})
 	return err

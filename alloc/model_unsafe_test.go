@@ -59,6 +59,7 @@ type modelPeer struct {
 type modelBlock struct {
 	off, size uint64
 	owner     *Cache // that a private block dies with
+	guard     *Cache // careful, and alone to know of the bytes behind a block of its own
 }
 
 func (m *model) join(t *rapid.T) {
@@ -76,9 +77,15 @@ func (m *model) pick(t *rapid.T) *Cache {
 }
 
 func (m *model) cache(t *rapid.T) {
-	if p := m.peer(t); len(p.caches) < 3 {
-		p.caches = append(p.caches, mustCache(t, p.a))
+	p := m.peer(t)
+	if len(p.caches) == 3 {
+		return
 	}
+	c, err := p.a.NewCacheOptions(&CacheOptions{Careful: rapid.Bool().Draw(t, "careful")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.caches = append(p.caches, c)
 }
 
 func (m *model) close(t *rapid.T) {
@@ -113,6 +120,11 @@ func (m *model) recover(t *rapid.T) {
 
 // bury drops the blocks that are private to the caches and returns how many.
 func (m *model) bury(caches []*Cache) int {
+	for i := range m.blocks {
+		if slices.Contains(caches, m.blocks[i].guard) {
+			m.blocks[i].guard = nil
+		}
+	}
 	before := len(m.blocks)
 	m.blocks = slices.DeleteFunc(m.blocks, func(b modelBlock) bool { return slices.Contains(caches, b.owner) })
 	return before - len(m.blocks)
@@ -125,13 +137,22 @@ func (m *model) trim(t *rapid.T) {
 }
 
 func (m *model) alloc(t *rapid.T) {
-	size := modelSize(t, 0)
+	c := m.pick(t)
+	size := guardedSize(c, modelSize(t, 0))
 	align := rapid.SampledFrom([]uint64{1, 1, 1, 64, 4096, 64 << 10, 256 << 10}).Draw(t, "align")
-	m.addAligned(t, m.pick(t), size, align)
+	m.addAligned(t, c, size, align)
 }
 
 func modelSize(t *rapid.T, least uint64) uint64 {
 	return rapid.OneOf(rapid.Uint64Range(least, 512), rapid.Uint64Range(least, 40_000), rapid.Uint64Range(least, 2<<20)).Draw(t, "size")
+}
+
+// guardedSize makes blocks in front of a guard as large as fillBlock fills them.
+func guardedSize(c *Cache, size uint64) uint64 {
+	if c.careful != nil {
+		return max(size, 16)
+	}
+	return size
 }
 
 // private allocates a block that dies with its cache.
@@ -145,7 +166,7 @@ func (m *model) private(t *rapid.T) {
 		t.Fatal(err)
 	}
 	fillBlock(c.a, off, size)
-	m.blocks = append(m.blocks, modelBlock{off, size, c})
+	m.blocks = append(m.blocks, modelBlock{off: off, size: size, owner: c})
 }
 
 // publish makes a block live on, private or not, by any peer.
@@ -177,7 +198,16 @@ func (m *model) addAligned(t *rapid.T, c *Cache, size, align uint64) {
 		t.Fatalf("%d bytes aligned to %d at %#x: %v", size, align, off, err)
 	}
 	fillBlock(c.a, off, size)
-	m.blocks = append(m.blocks, modelBlock{off: off, size: size})
+	m.blocks = append(m.blocks, shared(c, off, size))
+}
+
+// shared is a block that the cache has just allocated.
+func shared(c *Cache, off, size uint64) modelBlock {
+	b := modelBlock{off: off, size: size}
+	if _, guarded := c.guarded(off); guarded {
+		b.guard = c
+	}
+	return b
 }
 
 func (m *model) burst(t *rapid.T) {
@@ -199,7 +229,7 @@ func (m *model) add(t *rapid.T, c *Cache, size uint64) bool {
 		t.Fatal(err)
 	}
 	fillBlock(c.a, off, size)
-	m.blocks = append(m.blocks, modelBlock{off: off, size: size})
+	m.blocks = append(m.blocks, shared(c, off, size))
 	return true
 }
 
@@ -278,7 +308,11 @@ func (m *model) realloc(t *rapid.T) {
 		return
 	}
 	b := &m.blocks[rapid.IntRange(0, len(m.blocks)-1).Draw(t, "block")]
-	size, c := modelSize(t, 1), m.pick(t)
+	c := m.pick(t)
+	size := guardedSize(c, modelSize(t, 1))
+	if b.guard != nil && b.guard != c {
+		return
+	}
 	before := slices.Clone(c.a.memory.Bytes(b.off, min(b.size, size)))
 	how, into := c.realloc, rapid.Bool().Draw(t, "into")
 	if into {
@@ -300,7 +334,7 @@ func (m *model) realloc(t *rapid.T) {
 			b.owner = nil
 		}
 	}
-	b.off, b.size = off, size
+	b.off, b.size, b.guard = off, size, shared(c, off, size).guard
 	fillBlock(c.a, off, size)
 }
 

@@ -248,7 +248,7 @@ var operations = []operation{
 	{name: "Realloc, grows, other's", size: 100_000, prepare: puts(subject, 1), operate: resizes(300_000)},
 	{name: "Realloc, shrinks", size: 300_000, ready: steps(puts(subject, 1), shortens(100_000)), operate: resizes(100_000)},
 	{name: "Realloc, large", size: 100_000, ready: steps(puts(subject, 1), puts(mine, 1)), operate: moves(300_000), mayLeak: 2},
-	{name: "Realloc, no space", size: 100_000, ready: puts(subject, 1), operate: fails(alloc.ErrNoSpace, moves(4<<20))},
+	{name: "Realloc, no space", size: 100_000, ready: steps(puts(subject, 1), puts(mine, 1)), operate: fails(alloc.ErrNoSpace, resizes(60<<16)), long: true},
 	{name: "Realloc, private", size: 64, ready: keepsPrivate, operate: resizesKept(1024), spans: 1},
 	{name: "Realloc, private, grows", size: 100_000, ready: keepsPrivate, operate: resizesKept(300_000)},
 	{name: "Realloc, private, shrinks", size: 300_000, ready: keepsPrivate, operate: resizesKept(100_000)},

@@ -23,7 +23,7 @@ func (c *Cache) allocAligned(size, align uint64) (uint64, error) {
 	}
 	for class := layout.ClassOf(min(max(size, align), layout.MaxSmall)); size <= layout.MaxSmall && class < layout.NumClasses; class++ {
 		if uint64(layout.Classes[class].Size)%align == 0 {
-			return c.allocFrom(&c.shared.all[class])
+			return c.allocFrom(&c.common().all[class])
 		}
 	}
 	return c.allocLargeAligned(size, max(align>>layout.GranuleShift, 1), 0)

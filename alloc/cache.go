@@ -136,7 +136,19 @@ func (c *Cache) peekBlock(b *bin) (off, bit uint64, err error) {
 		return 0, 0, c.a.corrupt(c.a.offsetOf(b.front), "free blocks of a slab vanish")
 	}
 	i := bits.TrailingZeros64(w)
-	return c.a.offsetOf(b.front) + uint64(i)*b.size, 1 << i, nil
+	off, bit = c.a.offsetOf(b.front)+uint64(i)*b.size, 1<<i
+	if c.careful != nil {
+		err = c.inspect(b, off, bit)
+	}
+	return off, bit, err
+}
+
+// common returns the bins of shared blocks.
+func (c *Cache) common() *bins {
+	if c.careful != nil {
+		return &c.careful.bins
+	}
+	return &c.shared
 }
 
 // block is what a pointer leads to: a block of a slab, or a large block, which has no word.
@@ -196,6 +208,14 @@ func (a *Allocator) locateInSlab(s layout.State, g, off uint64) (block, error) {
 
 func (a *Allocator) notAllocated(off uint64) error {
 	return fmt.Errorf("%#x: %w", a.address(off), ErrNotAllocated)
+}
+
+// size returns how many bytes the block has.
+func (b *block) size() uint64 {
+	if b.local == nil {
+		return b.state.Run() << layout.GranuleShift
+	}
+	return uint64(layout.Classes[b.state.Class()].Size)
 }
 
 // isFree reports whether the block of a slab is free, here or with its owner.

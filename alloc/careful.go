@@ -12,9 +12,10 @@ import (
 type CacheOptions struct {
 	// Careful makes the cache look for misuse of its blocks. Freed blocks are filled with a pattern, reused as
 	// late as possible, and looked at before that; behind each block are guard bytes, looked at when the cache
-	// frees it. That costs some 100 ns and 16 bytes or more a block. Large, private and aligned blocks, and
-	// those of AllocInto, have no guard. UsableSize of the cache leaves the guard out; that of the Allocator
-	// does not, and neither does a Realloc by another cache: a block that it left where it was looks overrun.
+	// frees it. That costs some 100 ns and 16 bytes or more a block. Large, private and aligned blocks,
+	// those of AllocInto, and samples of the profile have no guard. UsableSize of the cache leaves the guard out; that
+	// of the Allocator does not, and neither does a Realloc by another cache: a block that it left where it was looks
+	// overrun.
 	Careful bool
 }
 
@@ -49,9 +50,9 @@ func (e *OverrunError) Error() string {
 func (e *OverrunError) Unwrap() error { return ErrMisuse }
 
 // careful is what a careful cache knows of the blocks of its slabs. All of it concerns blocks whose bits say
-// where they are, so a kill loses no more than what was to be looked at. Its blocks come from bins of their own, so
-// that the fronts that the short way of Alloc looks at have none, and its slabs are entered in no slots, so that
-// the short way of Free finds none.
+// where they are, so a kill loses no more than what was to be looked at. All its shared blocks, those without a guard
+// too, come from bins of their own, so that the fronts that the short way of Alloc looks at have none, and its slabs
+// are entered in no slots, so that the short way of Free finds none.
 //
 //	Free: fill the block, OR its bit into Remote     killed between: the block is in use, as before Free
 //	Alloc: look, write the guard, take the bit       killed between: the block is free
@@ -75,9 +76,10 @@ const (
 	minGuard = 16
 )
 
-func newCareful() *careful {
+func (a *Allocator) newCareful() *careful {
 	k := &careful{freed: make(map[uint64]bool), sizes: make(map[uint64]uint64)}
 	k.bins.init(0)
+	k.bins.sample(&a.super.ProfileRate)
 	return k
 }
 
@@ -85,29 +87,38 @@ func newCareful() *careful {
 func (a *Allocator) NewCacheOptions(o *CacheOptions) (*Cache, error) {
 	c, err := a.NewCache()
 	if err == nil && o != nil && o.Careful {
-		c.careful = newCareful()
+		c.careful = a.newCareful()
 	}
 	return c, err
 }
 
-// allocCareful allocates a block of a slab with a guard. A block that was written to after it was freed is
-// never handed out again, and the error says so.
+// inspect looks at the block that is to be taken next. One that was written to after it was freed is never handed out
+// again, and the error says so.
+func (c *Cache) inspect(b *bin, off, bit uint64) error {
+	delete(c.careful.sizes, off) // of a block that another cache freed
+	if !c.careful.freed[off] {
+		return nil
+	}
+	delete(c.careful.freed, off)
+	at := firstOther(c.a.memory.Bytes(off, b.size), poison)
+	if at < 0 {
+		return nil
+	}
+	b.takeBit(bit)
+	return &UseAfterFreeError{Address: c.a.address(off), Size: b.size, Offset: uint64(at)}
+}
+
+// allocCareful allocates a block of a slab with a guard, or a sample.
 func (c *Cache) allocCareful(size uint64) (uint64, error) {
-	b := &c.careful.bins.all[layout.ClassOf(size+minGuard)]
-	off, bit, err := c.peekBlock(b)
+	b, off, bit, err := c.peekWithRoom(size, size+minGuard)
 	if err != nil {
 		return 0, err
 	}
-	block := c.a.memory.Bytes(off, b.size)
-	wasFreed := c.careful.freed[off]
-	delete(c.careful.freed, off)
-	if at := firstOther(block, poison); wasFreed && at >= 0 {
+	if b.flags != 0 {
 		b.takeBit(bit)
-		return 0, &UseAfterFreeError{Address: c.a.address(off), Size: b.size, Offset: uint64(at)}
+		return off, nil
 	}
-	for i := range block[size:] {
-		block[size:][i] = guard
-	}
+	fillBytes(c.a.memory.Bytes(off+size, b.size-size), guard)
 	c.careful.sizes[off] = size
 	crashpoint.Hit("alloc.careful.after-guard")
 	b.takeBit(bit)
@@ -117,22 +128,36 @@ func (c *Cache) allocCareful(size uint64) (uint64, error) {
 // freeCareful frees a block of the cache's own slabs: the block comes back when the words of the local bitmaps are
 // used up. A block that was overrun stays in use, for people to look at.
 func (c *Cache) freeCareful(b *block, off uint64) error {
-	block := c.a.memory.Bytes(off, uint64(layout.Classes[b.state.Class()].Size))
-	if size, guarded := c.guarded(off); guarded {
-		if at := firstOther(block[size:], guard); at >= 0 {
-			return &OverrunError{Address: c.a.address(off), Size: size, Offset: size + uint64(at)}
-		}
+	if err := c.overrun(off, b.size()); err != nil {
+		return err
 	}
-	for i := range block {
-		block[i] = poison
-	}
+	fillBytes(c.a.memory.Bytes(off, b.size()), poison)
 	delete(c.careful.sizes, off)
 	c.careful.freed[off] = true
 	crashpoint.Hit("alloc.careful.after-fill")
 	if b.remote.Or(b.bit)&b.bit != 0 {
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
+	add(&c.record.Counts.Collected, ^uint64(0)) // what comes back is not from others
 	return nil
+}
+
+// overrun returns an *OverrunError for a block of size bytes whose guard was written over.
+func (c *Cache) overrun(off, size uint64) error {
+	asked, guarded := c.guarded(off)
+	if !guarded {
+		return nil
+	}
+	if at := firstOther(c.a.memory.Bytes(off+asked, size-asked), guard); at >= 0 {
+		return &OverrunError{Address: c.a.address(off), Size: asked, Offset: asked + uint64(at)}
+	}
+	return nil
+}
+
+func fillBytes(b []byte, with byte) {
+	for i := range b {
+		b[i] = with
+	}
 }
 
 // guarded returns the size that was asked for of a block that has a guard behind it.

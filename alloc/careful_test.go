@@ -140,3 +140,82 @@ func TestCarefulReallocInto(t *testing.T) {
 		t.Errorf("free of an overrun block: %v", err)
 	}
 }
+
+// TestCarefulStaysCareful: blocks that have no guard do not open the short ways for those that have, in the careful
+// cache or in others.
+func TestCarefulStaysCareful(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, _ := r.join(t)
+	c, idle := mustCareful(t, a), mustCache(t, a)
+	word := mustAlloc(t, c, 64)
+	r.memory.Word(word).StoreRelease(0)
+	for _, size := range []uint64{100, 500, 100} {
+		if err := c.allocInto(word, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.reallocInto(word, 10*size); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.freeFrom(word); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, cache := range []*Cache{c, idle} {
+		if cache.slots.used != 0 || *cache.slots.at(uintptr(r.memory.Pointer(word))) != (slot{}) {
+			t.Error("the short way of Free finds slabs of the careful cache")
+		}
+	}
+	for _, align := range []uint64{16, 64, 256} {
+		if _, err := c.allocAligned(align, align); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for size := range uint64(2000) {
+		if p := c.shared.take(size); p != nil {
+			t.Fatalf("size %d: the short way of Alloc leads to a block", size)
+		}
+	}
+	mustCheck(t, a)
+}
+
+// TestCarefulLooksEverywhere: what moves or frees a block by way of a word looks at its guard too, and changes nothing
+// when that was written over.
+func TestCarefulLooksEverywhere(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, _ := r.join(t)
+	c := mustCareful(t, a)
+	word, off := mustAlloc(t, c, 64), mustAlloc(t, c, 100)
+	r.memory.Word(word).StoreRelease(a.address(off))
+	r.memory.Bytes(off+100, 1)[0]++
+	var overrun *OverrunError
+	for name, op := range map[string]func() error{
+		"FreeFrom":    func() error { return c.freeFrom(word) },
+		"ReallocInto": func() error { return c.reallocInto(word, 1000) },
+		"Realloc":     func() error { _, err := c.realloc(off, 1000); return err },
+	} {
+		if err := op(); !errors.As(err, &overrun) || overrun.Offset != 100 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if r.memory.Word(word).Load() != a.address(off) {
+			t.Errorf("%s changed the word", name)
+		}
+	}
+	mustCount(t, a, 2)
+	mustCheck(t, a)
+}
+
+// TestCarefulCounts: what a careful cache frees in its own slabs counts as such.
+func TestCarefulCounts(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, m := r.join(t)
+	c := mustCareful(t, a)
+	for range 1000 {
+		mustFree(t, c, mustAlloc(t, c, 50))
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if u := usageOf(t, a, m); u.Allocs != 1000 || u.LocalFrees != 1000 || u.RemoteFrees != 0 {
+		t.Errorf("%+v", u)
+	}
+}

@@ -223,7 +223,7 @@ func (c *Cache) releaseOrphan(class int, head uint64) {
 	if !ok {
 		return
 	}
-	b := &c.shared.all[class]
+	b := &c.common().all[class]
 	if !c.a.isEmpty(s) || c.releaseSlab(b, s) != nil {
 		b.queue.push(head) // disowned by Close
 	}

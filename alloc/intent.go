@@ -143,6 +143,9 @@ func (c *Cache) freeFrom(at uint64) error {
 	case b.isFree():
 		return fmt.Errorf("%#x: %w", c.a.address(off), ErrDoubleFree)
 	}
+	if err := c.overrun(off, b.size()); err != nil {
+		return err
+	}
 	if b.state.Cache() == 0 {
 		c.adoptSlabOf(&b)
 	}
@@ -169,7 +172,7 @@ func (c *Cache) freeOwnFrom(w *mem.Word, b *block) {
 
 // adoptSlabOf tries to make a slab of nobody this cache's, so that a free into it can be exact.
 func (c *Cache) adoptSlabOf(b *block) {
-	kind, flags := &c.shared, b.state.Flags()&layout.FlagSampled
+	kind, flags := c.common(), b.state.Flags()&layout.FlagSampled
 	if flags != 0 {
 		kind = c.sampledBins()
 	}

@@ -214,12 +214,10 @@ func (a *Allocator) locateUsed(off uint64) (block, uint64, error) {
 	switch {
 	case err != nil:
 		return b, 0, err
-	case b.local == nil:
-		return b, b.state.Run() << layout.GranuleShift, nil
-	case b.isFree():
+	case b.local != nil && b.isFree():
 		return b, 0, a.notAllocated(off)
 	}
-	return b, uint64(layout.Classes[b.state.Class()].Size), nil
+	return b, b.size(), nil
 }
 
 // fits reports whether the block can be size bytes long where it is: with less than half of a small one to spare,
@@ -282,6 +280,9 @@ func (c *Cache) reallocInto(at, size uint64) error {
 	if stays, err := c.fits(&b, usable, size); stays || err != nil {
 		return err
 	}
+	if err := c.overrun(off, b.size()); err != nil {
+		return err
+	}
 	if b.local != nil && b.state.Cache() == 0 {
 		c.adoptSlabOf(&b)
 	}
@@ -329,7 +330,7 @@ func (c *Cache) freeMoved(b *block, off uint64) error {
 		}
 		return c.releaseSpan(b.head, b.state.Run())
 	}
-	err := c.freeBlock(b, off)
+	err := c.freeAny(off)
 	crashpoint.Hit("alloc.move.after-free")
 	c.clearIntent()
 	return err

@@ -76,7 +76,12 @@ func (b *bin) hide(free, left uint64) uint64 {
 
 // peekShared returns the block that the next allocation of size bytes shall take, its bin and its bit there.
 func (c *Cache) peekShared(size uint64) (b *bin, off, bit uint64, err error) {
-	b = &c.shared.all[layout.ClassOf(size)]
+	return c.peekWithRoom(size, size)
+}
+
+// peekWithRoom is peekShared for a block that has room bytes, unless it is a sample.
+func (c *Cache) peekWithRoom(size, room uint64) (b *bin, off, bit uint64, err error) {
+	b = &c.common().all[layout.ClassOf(room)]
 	if b.sampleDue() {
 		b.draw()
 		if s, off, bit, err := c.peekSample(size); err == nil {

@@ -25,7 +25,7 @@ func (c *Cache) tidy() {
 		return
 	}
 	c.tidied = (c.tidied + 1) % layout.NumClasses
-	b := &c.shared.all[c.tidied]
+	b := &c.common().all[c.tidied]
 	for range min(tidyDepth, b.queue.len()) {
 		c.dropEmpty(b)
 	}

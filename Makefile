@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit race portable crash cross emulated fuzz blackbox kill guest nightly soak
+STEPS := tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest nightly soak
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -22,6 +22,7 @@ vet: ## go vet, with each set of build tags
 lint: ## check the project's conventions
 staticcheck: ## staticcheck
 unit: ## the tests of every package
+invariants: ## the tests of blocks, queues and locks in a build that looks for its own mistakes
 race: ## the same under the race detector
 portable: ## the tests with the code for systems other than Linux and macOS
 crash: ## the tests that kill a process between any two steps

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck unit race portable crash cross emulated fuzz blackbox kill guest"
+steps="tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest"
 
 # Steps that take too long for every change; they run when they are named.
 long_steps="nightly soak"
@@ -75,7 +75,7 @@ step_format() {
 
 step_vet() {
     local tags
-    for tags in "" crashpoint shmheap_portable; do
+    for tags in "" crashpoint shmheap_portable invariants; do
         go vet -tags="$tags" ./...
     done
 }
@@ -92,13 +92,16 @@ step_staticcheck() {
     tool=$(go tool -modfile=.ci/tools/go.mod -n staticcheck 2>"$tmp/log") ||
         { skip "staticcheck cannot be installed: $(tail -n 1 "$tmp/log")"; return; }
     for goos in linux darwin; do
-        for tags in "" crashpoint shmheap_portable; do
+        for tags in "" crashpoint shmheap_portable invariants; do
             GOOS=$goos "$tool" -tags="$tags" ./...
         done
     done
 }
 
 step_unit() { verbose $units; }
+
+# Packages that allocate, with every cache looking for misuse and the allocator for mistakes of its own.
+step_invariants() { go test -tags=invariants ./alloc ./queue ./lock; }
 
 step_race() {
     # A package without our code tells whether the detector works here: it needs a C compiler.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/shmheap/shmheap/internal/invariants"
 	"github.com/shmheap/shmheap/internal/layout"
 )
 
@@ -32,6 +33,10 @@ func TestWrongPointers(t *testing.T) {
 	r := newGoRegion(t, 64<<20)
 	a, _ := r.join(t)
 	c, other := mustCache(t, a), mustCache(t, a)
+	next := uint64(112) // where the block behind the small one begins
+	if invariants.Enabled {
+		next = 128
+	}
 	small, span, large := mustAlloc(t, c, 100), mustAlloc(t, c, 20_000), mustAlloc(t, c, 300_000)
 	for _, wrong := range []struct {
 		name string
@@ -41,7 +46,7 @@ func TestWrongPointers(t *testing.T) {
 		{"table", 0, ErrNotAllocated},
 		{"interior of a small block", small + 16, ErrNotAllocated},
 		{"unaligned", small + 1, ErrNotAllocated},
-		{"free block", small + 112, ErrDoubleFree},
+		{"free block", small + next, ErrDoubleFree},
 		{"rest behind the last block", a.first<<layout.GranuleShift + 585*112, ErrNotAllocated},
 		{"interior of a slab of three granules", span + layout.GranuleSize, ErrNotAllocated},
 		{"interior of a large block", large + layout.GranuleSize, ErrNotAllocated},
@@ -326,7 +331,7 @@ func churn(t *testing.T, a *Allocator, ownCache bool, handed chan uint64) {
 
 // fillBlock writes the size and a pattern that only this block has.
 func fillBlock(a *Allocator, off, size uint64) {
-	b := a.memory.Bytes(off, max(size, 16))
+	b := a.memory.Bytes(off, max(size, minAlign))
 	for i := range b {
 		b[i] = byte(off>>4) + byte(i)
 	}
@@ -334,8 +339,8 @@ func fillBlock(a *Allocator, off, size uint64) {
 }
 
 func verifyBlock(a *Allocator, off uint64) error {
-	head := a.memory.Bytes(off, 16)
-	size := max(uint64(head[0])|uint64(head[1])<<8|uint64(head[2])<<16, 16)
+	head := a.memory.Bytes(off, minAlign)
+	size := max(uint64(head[0])|uint64(head[1])<<8|uint64(head[2])<<16, minAlign)
 	for i, b := range a.memory.Bytes(off, size) {
 		if i > 2 && b != byte(off>>4)+byte(i) {
 			return fmt.Errorf("byte %d of the block at %#x changed", i, off)

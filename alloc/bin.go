@@ -60,6 +60,7 @@ func (b *bin) reload() bool {
 	b.count()
 	b.free = b.hide(b.word.Peek()&b.mask, b.free)
 	b.given = b.free
+	b.assertLoaded()
 	return b.free != 0
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
+	"github.com/shmheap/shmheap/internal/invariants"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
 )
@@ -60,6 +61,9 @@ func (a *Allocator) newCache() (*Cache, error) {
 	c.shared.init(0)
 	c.shared.sample(&a.super.ProfileRate)
 	c.slots.init()
+	if invariants.Enabled {
+		c.careful = a.newCareful()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {

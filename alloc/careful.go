@@ -15,7 +15,7 @@ type CacheOptions struct {
 	// frees it. That costs some 100 ns and 16 bytes or more a block. Large, private and aligned blocks,
 	// those of AllocInto, and samples of the profile have no guard. UsableSize of the cache leaves the guard out; that
 	// of the Allocator does not, and neither does a Realloc by another cache: a block that it left where it was looks
-	// overrun.
+	// overrun. With the build tag invariants all caches are careful, an Allocator's own ones too.
 	Careful bool
 }
 
@@ -86,7 +86,7 @@ func (a *Allocator) newCareful() *careful {
 // NewCacheOptions is NewCache with options.
 func (a *Allocator) NewCacheOptions(o *CacheOptions) (*Cache, error) {
 	c, err := a.NewCache()
-	if err == nil && o != nil && o.Careful {
+	if err == nil && o != nil && o.Careful && c.careful == nil {
 		c.careful = a.newCareful()
 	}
 	return c, err

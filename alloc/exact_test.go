@@ -205,7 +205,7 @@ func TestStatsBehindAClaim(t *testing.T) {
 	first := mustAlloc(t, c, 64)
 	mustAlloc(t, c, 100_000)
 	mustFree(t, c, first)
-	c.shared.all[layout.ClassOf(64)].setAside()
+	c.common().all[layout.ClassOf(64)].setAside()
 	c.dropEmpties()
 	a.states[first>>layout.GranuleShift].Swap(uint64(layout.MakeState(layout.KindClaimed, 0, c.id, 50)))
 	mustCount(t, a, 1)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/invariants"
 	"github.com/shmheap/shmheap/internal/layout"
 )
 
@@ -174,6 +175,9 @@ func freeGranules(t *testing.T, a *alloc.Allocator) uint64 {
 func (h handle) try(a *alloc.Allocator, wanted []request, order []int) error {
 	blocks := make([]exhaustiveBlock, len(wanted))
 	for i, r := range wanted {
+		if invariants.Enabled {
+			r.size = max(r.size, 16) // what is marked, and no more may be
+		}
 		p, err := h.alloc(r)
 		if err != nil {
 			return err
@@ -181,6 +185,9 @@ func (h handle) try(a *alloc.Allocator, wanted []request, order []int) error {
 		usable, err := a.UsableSize(p)
 		if err != nil || usable < r.size || uintptr(p)%16 != 0 || uint64(uintptr(p))%r.align != 0 {
 			return fmt.Errorf("block of %+v at %p, usable %d: %v", r, p, usable, err)
+		}
+		if invariants.Enabled {
+			usable = r.size // but for the guard
 		}
 		blocks[i] = exhaustiveBlock{p, usable, byte(i + 1)}
 		blocks[i].mark()

@@ -155,6 +155,7 @@ func (c *Cache) freeFar(p unsafe.Pointer) bool {
 	local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
 	remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
 	bit := uint64(1) << (i & 63)
+	c.assertFar(uint64(uintptr(p)-uintptr(c.a.memory.Pointer(0))), local, remote, bit)
 	if (local.Load()|remote.Load())&bit != 0 || remote.Or(bit)&bit != 0 {
 		return false
 	}
@@ -187,6 +188,7 @@ func (c *Cache) freeSlow(p unsafe.Pointer) error {
 
 // takeBit makes one block used.
 func (b *front) takeBit(bit uint64) {
+	assertTaken(bit, b.word, b.mask)
 	b.free &^= bit
 	b.word.StoreRelease(b.word.Peek() &^ bit)
 }

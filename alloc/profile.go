@@ -107,7 +107,7 @@ func (e *estimate) add(size, rate uint64) {
 	if size <= layout.MaxSmall {
 		class = uint64(layout.Classes[layout.ClassOf(size)].Size) // which the draw went by
 	}
-	p := -math.Expm1(-float64(class) / float64(rate))
+	p := chance(class, rate)
 	e.sampled++
 	e.blocks += 1 / p
 	e.bytes += float64(size) / p

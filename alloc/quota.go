@@ -86,6 +86,7 @@ func (q *quota) settle(n uint64, claimed bool) {
 	if !claimed {
 		q.bound -= min(n, q.bound)
 	}
+	q.assertBounds()
 }
 
 // countHeld returns how many granules this peer holds.

@@ -17,7 +17,7 @@ func TestRecoverWaitsForOthers(t *testing.T) {
 
 	dead, deadMember := r.join(t)
 	c := mustCache(t, dead)
-	b := &c.shared.all[layout.ClassOf(32)]
+	b := &c.common().all[layout.ClassOf(32)]
 	off, bit, err := c.peekBlock(b)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ func (c *Cache) refill(b *bin) error {
 	if c.closed {
 		return ErrClosed
 	}
+	c.assertSlots()
 	c.report(b)
 	c.tidy()
 	if b.nextWord(c.a) || c.reuse(b, b.depth) {
@@ -81,6 +82,7 @@ func (a *Allocator) isUnsettled() bool {
 func (c *Cache) reuse(b *bin, depth int) bool {
 	for range min(depth, b.queue.len()) {
 		head, _ := b.queue.pop()
+		c.assertOwned(b, head)
 		if s := c.a.slab(head, b.state(c.id)); c.a.hasFree(s) {
 			b.use(c.a, s)
 			b.depth = min(2*b.depth, maxQueueDepth)

@@ -66,6 +66,7 @@ func (c *Cache) retain(n uint64) {
 		r.punched = time.Now()
 	}
 	r.allowed.Store(allowed)
+	r.assertBounds(idle, used)
 	r.freed.Store(idle)
 }
 

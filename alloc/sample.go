@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"math/rand/v2"
 
@@ -79,18 +80,25 @@ func (c *Cache) peekShared(size uint64) (b *bin, off, bit uint64, err error) {
 	return c.peekWithRoom(size, size)
 }
 
-// peekWithRoom is peekShared for a block that has room bytes, unless it is a sample.
+// peekWithRoom is peekShared for a block that has room bytes, unless it is a sample. Samples come too often then, by
+// as much as the room is larger, and so many are left out.
 func (c *Cache) peekWithRoom(size, room uint64) (b *bin, off, bit uint64, err error) {
 	b = &c.common().all[layout.ClassOf(room)]
 	if b.sampleDue() {
 		b.draw()
-		if s, off, bit, err := c.peekSample(size); err == nil {
-			return s, off, bit, nil
+		asked := uint64(layout.Classes[layout.ClassOf(size)].Size)
+		if asked == b.size || rand.Float64()*chance(b.size, b.rate) < chance(asked, b.rate) {
+			if s, off, bit, err := c.peekSample(size); err == nil {
+				return s, off, bit, nil
+			}
 		}
 	}
 	off, bit, err = c.peekBlock(b)
 	return b, off, bit, err
 }
+
+// chance is how likely a block of that size class is a sample.
+func chance(size, rate uint64) float64 { return -math.Expm1(-float64(size) / float64(rate)) }
 
 // peekSample is peekBlock for a sample. The block's word is there before the block is taken.
 func (c *Cache) peekSample(size uint64) (b *bin, off, bit uint64, err error) {

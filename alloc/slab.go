@@ -94,8 +94,10 @@ func (a *Allocator) collect(s slab) (n uint64) {
 			continue
 		}
 		before := s.local[i].Peek()
-		n += uint64(bits.OnesCount64(r & p.valid(uint64(i)) &^ before))
-		s.local[i].StoreRelease(before | r&p.valid(uint64(i)))
+		moved := r & p.valid(uint64(i)) &^ before
+		assertMoved(moved, before, p.valid(uint64(i)))
+		n += uint64(bits.OnesCount64(moved))
+		s.local[i].StoreRelease(before | moved)
 		crashpoint.Hit("alloc.collect.after-local")
 		if s.flags&layout.FlagPrivate != 0 {
 			s.published[i].And(^r)
@@ -173,6 +175,7 @@ func (c *Cache) releaseSlab(b *bin, s slab) error {
 	if !c.a.states[s.head].CompareAndSwap(uint64(own), uint64(claimed)) {
 		return c.a.corrupt(s.head<<layout.GranuleShift, "state of an owned slab changed")
 	}
+	c.assertEmpty(b, s)
 	c.leaveSlab(s)
 	crashpoint.Hit("alloc.release.after-claim")
 	return c.releaseSpan(s.head, own.Run())

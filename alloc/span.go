@@ -322,6 +322,7 @@ func granulesOf(size uint64) uint64 {
 }
 
 func (c *Cache) publishLarge(head, n uint64, owner uint16) {
+	c.assertRun(head, n)
 	c.chargeLarge(head, n)
 	crashpoint.Hit("alloc.large.before-publish")
 	c.a.states[head].Swap(uint64(layout.MakeState(layout.KindLarge, 0, owner, n)))
@@ -343,6 +344,7 @@ func (c *Cache) claimLargeBlock(head uint64, large layout.State) error {
 
 // releaseSpan frees a run that the cache has claimed, and keeps its storage within bounds.
 func (c *Cache) releaseSpan(head, n uint64) error {
+	c.assertRun(head, n)
 	err := c.a.releaseRun(head, n)
 	if err == nil {
 		c.retain(n)

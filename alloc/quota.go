@@ -36,7 +36,7 @@ type quota struct {
 }
 
 // SetQuota sets how many bytes this peer may hold: the slabs that its caches own, whoever uses the blocks,
-// and the large blocks that it has allocated and that are in use, by whomever. 0, as at the beginning, is
+// its arenas that are not published, and the large blocks that it has allocated and that are in use, by whomever. 0, as at the beginning, is
 // no limit. It is obeyed wherever a slab or a large block is taken, after giving back what is empty; what the
 // peer holds is not taken away, and FreeFrom into a slab of nobody may take that slab all the same. Allocations
 // return a *QuotaError. Any process can see it in Usage. It ends with the peer. It returns ErrClosed.

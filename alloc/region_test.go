@@ -175,6 +175,42 @@ func mustCount(t rapid.TB, a *Allocator, live uint64) {
 	if s.Live != live {
 		t.Fatalf("%d blocks are in use, want %d", s.Live, live)
 	}
+	if s.Claimed == 0 { // the heap is at rest
+		mustBalance(t, a, &s)
+	}
+}
+
+// mustBalance checks the equations of Stats, also with Usage.
+func mustBalance(t rapid.TB, a *Allocator, s *Stats) {
+	t.Helper()
+	usage, err := a.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum PeerUsage
+	for _, u := range usage {
+		sum.Slabs, sum.SlabBytes, sum.LargeBytes = sum.Slabs+u.Slabs, sum.SlabBytes+u.SlabBytes, sum.LargeBytes+u.LargeBytes
+		sum.Private, sum.Arenas = sum.Private+u.Private, sum.Arenas+u.Arenas
+		if u.Peer == a.region.Peer() && u.Held() != a.countHeld()<<layout.GranuleShift {
+			t.Errorf("this peer holds %d bytes by its usage, and %d granules by its quota", u.Held(), a.countHeld())
+		}
+	}
+	blocks := s.Large
+	for _, c := range s.Classes {
+		blocks += c.Slabs * uint64(layout.Classes[layout.ClassOf(c.Size)].Blocks)
+	}
+	for name, n := range map[string][2]uint64{
+		"bytes":               {(a.limit - a.first) << layout.GranuleShift, s.SlabBytes + s.LargeBytes + s.ArenaBytes + s.FreeGranules<<layout.GranuleShift},
+		"blocks":              {blocks, s.Live + s.FreeBlocks},
+		"slabs":               {s.Slabs, s.Unowned + sum.Slabs},
+		"bytes of large ones": {s.LargeBytes, sum.LargeBytes},
+		"arenas":              {s.Arenas, s.ArenasPublished + sum.Arenas},
+		"private blocks":      {s.Private, sum.Private},
+	} {
+		if n[0] != n[1] {
+			t.Errorf("%s: %d on one side and %d on the other: %+v, used as %+v", name, n[0], n[1], *s, usage)
+		}
+	}
 }
 
 func mustCache(t rapid.TB, a *Allocator) *Cache {

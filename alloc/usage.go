@@ -32,6 +32,11 @@ type PeerUsage struct {
 	Blocks     uint64 // in use in those slabs
 	Large      uint64 // large blocks that it allocated and that are in use
 	LargeBytes uint64 // their sizes
+	Private    uint64 // of both, the blocks that die with its caches
+	Arenas     uint64 // that its caches own: those that are not published
+	ArenaBytes uint64 // of their chunks
+	Claimed    uint64 // spans that its caches are making or taking apart
+	ClaimBytes uint64 // their lengths
 
 	Allocs      uint64 // blocks allocated from slabs
 	LargeAllocs uint64 // large blocks allocated
@@ -43,7 +48,9 @@ type PeerUsage struct {
 }
 
 // Held returns how many bytes count for the peer's quota.
-func (u *PeerUsage) Held() uint64 { return u.SlabBytes + u.LargeBytes }
+func (u *PeerUsage) Held() uint64 {
+	return u.SlabBytes + u.LargeBytes + u.ArenaBytes + u.ClaimBytes
+}
 
 // Usage returns what each peer holds and has done, dead ones included whose large blocks or caches are there. It
 // walks the states and bitmaps; with peers at work it is a blurred picture. It returns ErrClosed, or an error of
@@ -118,17 +125,28 @@ func (p *peerTally) addCounts(c *layout.Counters) {
 func (t *tally) span(g uint64) uint64 {
 	s := layout.State(t.a.states[g].Load())
 	id := t.a.holder(g, s)
-	if id == 0 || s.Kind() == layout.KindClaimed {
+	if id == 0 {
 		return 1
 	}
 	p, size := t.of(id), s.Run()<<layout.GranuleShift
 	switch s.Kind() {
+	case layout.KindClaimed:
+		p.Claimed, p.ClaimBytes = p.Claimed+1, p.ClaimBytes+size
+		return 1 // not all of the run may be its own
+	case layout.KindArena:
+		p.Arenas, p.ArenaBytes = p.Arenas+1, p.ArenaBytes+size
+	case layout.KindChunk:
+		p.ArenaBytes += size
 	case layout.KindLarge:
 		p.Large, p.LargeBytes = p.Large+1, p.LargeBytes+size
+		if s.Cache() != 0 {
+			p.Private++
+		}
 	case layout.KindSlab:
 		p.Slabs, p.SlabBytes = p.Slabs+1, p.SlabBytes+size
 		v := t.a.slab(g, s)
 		p.Blocks += t.a.countUsed(v)
+		p.Private += t.a.countPrivate(v)
 		p.collected += t.a.countUncollected(v)
 	}
 	return s.Run()

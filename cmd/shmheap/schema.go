@@ -51,7 +51,7 @@ type peerJSON struct {
 	Program  string    `json:"program"`
 	Attached time.Time `json:"attached"`
 	Alive    bool      `json:"alive"`
-	Held     uint64    `json:"held"`  // bytes of its slabs and large blocks
+	Held     uint64    `json:"held"`  // bytes of its slabs, large blocks and arenas
 	Quota    uint64    `json:"quota"` // bytes, 0: none
 	Allocs   uint64    `json:"allocs"`
 	Frees    uint64    `json:"frees"`
@@ -89,14 +89,26 @@ type allocatorJSON struct {
 	Live         uint64      `json:"live"` // blocks
 	LiveBytes    uint64      `json:"live_bytes"`
 	FreeBlocks   uint64      `json:"free_blocks"`
+	Uncollected  uint64      `json:"uncollected"` // free blocks that the owner of the slab has not taken back
+	Private      uint64      `json:"private"`     // live blocks that die with their cache
+	PrivateBytes uint64      `json:"private_bytes"`
+	Published    uint64      `json:"published"` // live blocks that were private
+	Samples      uint64      `json:"samples"`   // live blocks that the profile tells of
 	Slabs        uint64      `json:"slabs"`
-	Large        uint64      `json:"large"` // blocks with spans of their own
+	SlabBytes    uint64      `json:"slab_bytes"`
+	Unowned      uint64      `json:"unowned"` // slabs of nobody
+	Large        uint64      `json:"large"`   // blocks with spans of their own
 	LargeBytes   uint64      `json:"large_bytes"`
 	Arenas       uint64      `json:"arenas"`
+	ArenasPublic uint64      `json:"arenas_published"`
 	ArenaChunks  uint64      `json:"arena_chunks"`
 	ArenaUsed    uint64      `json:"arena_used"`  // bytes of their blocks
 	ArenaBytes   uint64      `json:"arena_bytes"` // of their chunks
+	Claimed      uint64      `json:"claimed"`     // spans being made or taken apart
+	ClaimedBytes uint64      `json:"claimed_bytes"`
 	FreeGranules uint64      `json:"free_granules"`
+	Retained     uint64      `json:"retained_granules"` // free ones that have storage
+	ProfileRate  uint64      `json:"profile_rate"`      // bytes allocated for each sample
 	Committed    uint64      `json:"committed"`
 	Classes      []classJSON `json:"classes"` // those in use
 }
@@ -110,10 +122,12 @@ type classJSON struct {
 
 func newAllocatorJSON(s alloc.Stats) allocatorJSON {
 	j := allocatorJSON{
-		Live: uint64(s.Live), LiveBytes: uint64(s.LiveBytes), FreeBlocks: uint64(s.FreeBlocks),
-		Slabs: uint64(s.Slabs), Large: uint64(s.Large), LargeBytes: uint64(s.LargeBytes),
-		Arenas: s.Arenas, ArenaChunks: s.ArenaChunks, ArenaUsed: s.ArenaUsed, ArenaBytes: s.ArenaBytes,
-		FreeGranules: uint64(s.FreeGranules), Committed: uint64(s.Committed), Classes: []classJSON{},
+		Live: s.Live, LiveBytes: s.LiveBytes, FreeBlocks: s.FreeBlocks, Uncollected: s.Uncollected,
+		Private: s.Private, PrivateBytes: s.PrivateBytes, Published: s.Published, Samples: s.Samples,
+		Slabs: s.Slabs, SlabBytes: s.SlabBytes, Unowned: s.Unowned, Large: s.Large, LargeBytes: s.LargeBytes,
+		Claimed: s.Claimed, ClaimedBytes: s.ClaimedBytes, Retained: s.Retained, ProfileRate: s.ProfileRate,
+		Arenas: s.Arenas, ArenasPublic: s.ArenasPublished, ArenaChunks: s.ArenaChunks, ArenaUsed: s.ArenaUsed, ArenaBytes: s.ArenaBytes,
+		FreeGranules: s.FreeGranules, Committed: s.Committed, Classes: []classJSON{},
 	}
 	for _, c := range s.Classes {
 		if c.Slabs > 0 {

@@ -13,7 +13,15 @@ import (
 //
 //	blocks == free (local) + freed elsewhere (remote &^ local) + in use
 //
-// as: no bit stands for a block that does not exist.
+// as: no bit stands for a block that does not exist, and of the whole data
+//
+//	granules == free + slabs + large blocks + arenas + claimed
+//
+// as: each granule is free, or in the run of exactly one head. That peers hold no more than there is,
+//
+//	slabs == those of each peer + those of nobody, and the same for large blocks and for arenas
+//
+// is so because each names one owner: Check wants owners that are, or of large blocks were, peers.
 func (a *Allocator) Check() *heap.Report {
 	r := new(heap.Report)
 	if err := a.enter(); err != nil {
@@ -114,6 +122,8 @@ func (c *checker) inspect(g uint64, s layout.State) (uint64, error) {
 		return s.Run(), err
 	}
 	switch s.Kind() {
+	case layout.KindLarge:
+		return s.Run(), c.large(g)
 	case layout.KindSlab:
 		return s.Run(), c.slab(g, s)
 	case layout.KindArena:
@@ -206,12 +216,38 @@ func (c *checker) slab(g uint64, s layout.State) error {
 	}
 	v := a.slab(g, s)
 	for i := range v.local {
-		if bad := (v.local[i].Load() | v.remote[i].Load()) &^ p.valid(uint64(i)); bad != 0 {
+		bits := v.local[i].Load() | v.remote[i].Load()
+		if s.Flags()&layout.FlagPrivate != 0 {
+			bits |= v.published[i].Load()
+		}
+		if bad := bits &^ p.valid(uint64(i)); bad != 0 {
 			return fmt.Errorf("word %d of its bitmaps has bits %#x for blocks that do not exist", i, bad)
+		}
+	}
+	if s.Flags()&layout.FlagSampled != 0 {
+		for number := range a.eachSample(v) {
+			if uint64(number) > a.siteCount {
+				return fmt.Errorf("a sample of it names site %d of %d", number, a.siteCount)
+			}
 		}
 	}
 	if s.Cache() == 0 && a.hintWord(s.Class(), g).Load()>>(g%64)&1 == 0 {
 		return fmt.Errorf("slab of nobody without an adoption hint")
+	}
+	return nil
+}
+
+// large: the descriptor names a peer that is or was, as a block outlives who allocated it, and a site.
+func (c *checker) large(g uint64) error {
+	a, d := c.a, c.a.large(g)
+	id, sample := heap.PeerID(d.Charged.Load()), d.Sample.Load()
+	if int(id.Slot()) >= len(a.peers) || id.Generation() == 0 ||
+		uint64(id)>>(layout.PeerGenBits+layout.PeerSlotBits) != 0 ||
+		uint64(id.Generation()) > a.peers[id.Slot()].State.Load()>>layout.PeerStateBits {
+		return fmt.Errorf("it counts for peer %s, which there never was", id)
+	}
+	if site := sample &^ layout.SampleLarge; site != sample && site > a.siteCount || site == sample && site != 0 {
+		return fmt.Errorf("its sample is %#x", sample)
 	}
 	return nil
 }

@@ -53,6 +53,17 @@
 // Collect frees what leaked: it marks what can be reached from the named roots, in a heap that this process has to
 // itself, and frees the rest. Killed half way it has freed some.
 //
+// A private block lies in a slab of private ones, whose published bitmap says which of its blocks live on, or is a large
+// block whose state names a cache. A large block grows and shrinks in place by moving the border of its run, under
+// an intent in the cache's record; what Realloc moves is copied before the old block is freed.
+//
+// # What is kept
+//
+// Each goroutine that allocates with an Allocator has a place with a cache of its own, or shares one of as many as
+// there are processors. A cache gives empty slabs back as it passes by, and all of them when somebody met
+// ErrNoSpace; freed granules keep their storage up to 1 MiB and 1/32 of what is in use, and some more while
+// large blocks come and go.
+//
 // # Limits and counts
 //
 // How much of the heap has storage is limited by heap.SetLimit, and what one peer holds by SetQuota. Neither has a
@@ -74,7 +85,8 @@
 //
 // A double free is noticed by every cache, most of the time. A careful cache (CacheOptions) also notices writes
 // to freed blocks and behind the end of blocks. Freed blocks wait in the Remote bitmap, where a kill finds them
-// freed, until the cache has used up all others.
+// freed, until the cache has used up all others. With the build tag invariants all caches are careful, and the code
+// compares the equations in its comments with what is: where they differ it panics.
 //
 // # Trust
 //

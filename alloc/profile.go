@@ -82,6 +82,11 @@ func (a *Allocator) everySample(yield func(site uint32, size uint64) bool) {
 	}
 }
 
+// eachSample is samplesIn for a loop.
+func (a *Allocator) eachSample(s slab) func(func(uint32, uint64) bool) {
+	return func(yield func(uint32, uint64) bool) { a.samplesIn(s, yield) }
+}
+
 func (a *Allocator) samplesIn(s slab, yield func(site uint32, size uint64) bool) bool {
 	p, words := &a.bitmap[s.class], a.samples(s.head)
 	for i := range s.local {

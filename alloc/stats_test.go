@@ -3,7 +3,9 @@ package alloc
 import (
 	"testing"
 
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
 )
 
 // TestStatsOfKinds: what each kind of block and span counts as, in Stats and in Usage.
@@ -59,4 +61,40 @@ func TestStatsOfBlocksBetween(t *testing.T) {
 	}
 	mustFree(t, c, z)
 	mustCount(t, a, 10)
+}
+
+// TestCheckOwnersAndSites: peers and sites that cannot be are found, as are published blocks that do not exist.
+func TestCheckOwnersAndSites(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, m := r.join(t)
+	c := mustCache(t, a)
+	large := mustAlloc(t, c, 100_000) >> layout.GranuleShift
+	private, err := c.allocPrivate(20_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustProfile(t, a, 1)
+	sampled := mustAlloc(t, c, 1000) >> layout.GranuleShift
+	mustCheck(t, a)
+	slab := a.slab(private>>layout.GranuleShift, layout.State(a.states[private>>layout.GranuleShift].Load()))
+	site := &a.samples(sampled).Blocks[0]
+	for name, c := range map[string]struct {
+		word *mem.Word
+		bad  uint64
+	}{
+		"nobody":                   {&a.large(large).Charged, 0},
+		"a peer to come":           {&a.large(large).Charged, uint64(m.id) + 1},
+		"a slot that is not":       {&a.large(large).Charged, uint64(heap.MakePeerID(1<<15, 1))},
+		"a number":                 {&a.large(large).Sample, 5},
+		"a site of a large block":  {&a.large(large).Sample, layout.SampleLarge | (a.siteCount + 1)},
+		"a site of a small block":  {site, a.siteCount + 1},
+		"a published block beyond": {&slab.published[len(slab.published)-1], 1 << 63},
+	} {
+		was := c.word.Swap(c.bad)
+		if report := a.Check(); len(report.Problems) != 1 {
+			t.Errorf("%s: %q", name, report.Problems)
+		}
+		c.word.Swap(was)
+		mustCheck(t, a)
+	}
 }

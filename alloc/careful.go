@@ -14,8 +14,8 @@ type CacheOptions struct {
 	// late as possible, and looked at before that; behind each block are guard bytes, looked at when the cache
 	// frees it. That costs some 100 ns and 16 bytes or more a block. Large, private and aligned blocks,
 	// those of AllocInto, and samples of the profile have no guard. UsableSize of the cache leaves the guard out; that
-	// of the Allocator does not, and neither does a Realloc by another cache: a block that it left where it was looks
-	// overrun. With the build tag invariants all caches are careful, an Allocator's own ones too.
+	// of the Allocator does not, and neither does a Realloc by a cache that is not careful: a block that it left where
+	// it was looks overrun. With the build tag invariants all caches are careful, an Allocator's own ones too.
 	Careful bool
 }
 

@@ -221,8 +221,12 @@ func (a *Allocator) locateUsed(off uint64) (block, uint64, error) {
 }
 
 // fits reports whether the block can be size bytes long where it is: with less than half of a small one to spare,
-// or by resizing a large one.
+// or by resizing a large one. What is a guard of another cache only that cache knows, so a careful one moves the blocks
+// of others.
 func (c *Cache) fits(b *block, usable, size uint64) (bool, error) {
+	if c.careful != nil && b.local != nil && b.state.Cache() != c.id {
+		return false, nil
+	}
 	if b.local != nil {
 		return size <= usable && (size > usable/2 || usable == minAlign), nil
 	}

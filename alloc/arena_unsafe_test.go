@@ -472,12 +472,16 @@ func TestArenaFreedTwiceAtOnce(t *testing.T) {
 		if err := r.Publish(); err != nil {
 			t.Fatal(err)
 		}
-		errs := make(chan error, 2)
+		var opened []*Arena
 		for _, a := range []*Allocator{one, two} {
 			x, err := OpenArena(a, r.Address())
 			if err != nil {
 				t.Fatal(err)
 			}
+			opened = append(opened, x)
+		}
+		errs := make(chan error, 2)
+		for _, x := range opened {
 			go func() { errs <- x.Free() }()
 		}
 		if e, f := <-errs, <-errs; (e == nil) == (f == nil) {

@@ -116,6 +116,9 @@ func (c *Cache) Free(p unsafe.Pointer) error {
 func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {
 	if size <= layout.MaxSmall {
 		b := &c.shared.all[layout.ClassOf(size)]
+		if p := b.again(); p != nil {
+			return p, nil
+		}
 		if c.report(b); !b.sampleDue() && b.reload() {
 			return c.Alloc(size)
 		}

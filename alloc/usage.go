@@ -15,7 +15,7 @@ import (
 //
 // What it holds is counted from the states. What it has done is counted by its caches, each in its own record,
 // when they look for blocks: it lags by what they took from the word of a bitmap that they are at, at most
-// 64 blocks of each size class and cache. The frees within its own slabs are not counted at all but follow
+// 1,100 blocks of each size class and cache. The frees within its own slabs are not counted at all but follow
 //
 //	LocalFrees == Allocs + in use when slabs were adopted - in use when they were left - in use now
 //	              - freed there by others

@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"math/bits"
+	"unsafe"
 
 	"github.com/shmheap/shmheap/internal/layout"
 )
@@ -15,6 +16,10 @@ type bins struct {
 // bin is what a cache has of one size class. It is found again by looking, or by whoever adopts the slabs.
 type bin struct {
 	*front
+	given   uint64 // bits that free had when it was loaded or counted last
+	allocs  uint64 // blocks that went, since the last report
+	sampler        // of shared blocks
+
 	class int
 	flags layout.State // of its slabs
 	slab  slab         // the slab of word; its local is nil when there is none
@@ -22,9 +27,6 @@ type bin struct {
 	queue queue        // the other slabs of the class, in the order of their last use
 	depth int          // how many of them refill looks at
 
-	sampler          // of shared blocks
-	given     uint64 // bits that free had when it was loaded or counted last
-	allocs    uint64 // blocks that went, since the last report
 	collected uint64 // blocks that came back from others, since the last report
 }
 
@@ -62,6 +64,22 @@ func (b *bin) reload() bool {
 	b.given = b.free
 	b.assertLoaded()
 	return b.free != 0
+}
+
+// reportEvery is how many blocks may go before the cache's record says so.
+const reportEvery = 1024
+
+// again takes a block that was freed meanwhile in the word of a bin without free bits. It is reload where nothing
+// else is to be done, and the most frequent end of the short way of Alloc. It returns nil where that is not so.
+func (b *bin) again() unsafe.Pointer {
+	free := b.word.Peek() & b.mask
+	if free == 0 || b.allocs > reportEvery || b.setting == nil || b.setting.Load()|b.rate != 0 {
+		return nil
+	}
+	b.allocs += uint64(bits.OnesCount64(b.given))
+	b.free, b.given = free, free
+	b.assertLoaded()
+	return b.take()
 }
 
 // count notes which blocks went since free was loaded or counted last.

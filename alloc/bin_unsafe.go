@@ -7,7 +7,7 @@ import (
 	"github.com/shmheap/shmheap/internal/layout"
 )
 
-// bins are what a cache has of each size class, for blocks of one kind: shared or private.
+// bins are what a cache has of each size class, for blocks of one kind: shared, private, sampled or careful ones.
 type bins struct {
 	fronts [layout.NumClasses]front
 	all    [layout.NumClasses]bin

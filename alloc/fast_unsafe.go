@@ -163,8 +163,7 @@ func (c *Cache) freeFar(p unsafe.Pointer) bool {
 		return false
 	}
 	crashpoint.Hit("alloc.free.after-far")
-	counts := &c.record.Counts.Remote
-	counts.Set(counts.Peek() + 1)
+	add(&c.record.Counts.Remote, 1)
 	return true
 }
 

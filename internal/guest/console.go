@@ -10,6 +10,8 @@ import (
 // Result is what a guest did.
 type Result struct {
 	Steps    []StepResult
+	Boots    int  // how often it was booted, 1 but for crashes before the first process
+	begun    bool // the first process has said something
 	complete bool
 	console  []string
 }
@@ -79,6 +81,7 @@ func (c *console) line(line string) {
 	case !ours && last >= 0 && c.r.Steps[last].Status < 0:
 		c.r.Steps[last].Output += line + "\n"
 	case ours:
+		c.r.begun = true
 		c.note(text)
 	}
 }

@@ -68,7 +68,7 @@ var machines = map[string]machine{
 
 // Run boots the guest, runs its steps and returns what they did. A step that fails is no error. It
 // returns ErrFailed when the guest crashes, hangs until ctx is done, or cannot start a step; and
-// ErrNoEmulator.
+// ErrNoEmulator. One that crashes before its first process begins is booted again.
 func (g *Guest) Run(ctx context.Context) (*Result, error) {
 	qemu, err := Emulator(g.Arch)
 	if err != nil {
@@ -83,11 +83,24 @@ func (g *Guest) Run(ctx context.Context) (*Result, error) {
 	if err := g.pack(dir, initramfs); err != nil {
 		return nil, err
 	}
+	// Emulated, a kernel now and then crashes before its first process: that is not about what is tested.
+	const boots = 3
+	for boot := 1; ; boot++ {
+		r, err := g.boot(ctx, qemu, initramfs)
+		if err == nil || r.begun || ctx.Err() != nil || boot == boots {
+			r.Boots = boot
+			return r, err
+		}
+	}
+}
+
+// boot runs the machine once.
+func (g *Guest) boot(ctx context.Context, qemu, initramfs string) (*Result, error) {
 	cmd := exec.CommandContext(ctx, qemu, g.arguments(initramfs)...)
 	console := &console{tell: g.Console}
 	var complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = console, &complaints
-	err = cmd.Run()
+	err := cmd.Run()
 	r := console.result()
 	if err == nil && r.complete {
 		return r, nil

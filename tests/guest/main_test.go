@@ -167,7 +167,8 @@ func (l *lab) run(g guest.Guest) *guest.Result {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Logf("note: guest %s, %s: %d steps in %.0f s", l.arch, filepath.Base(g.Kernel), len(r.Steps), time.Since(begin).Seconds())
+	l.t.Logf("note: guest %s, %s: %d steps in %.0f s, boots: %d", l.arch, filepath.Base(g.Kernel), len(r.Steps),
+		time.Since(begin).Seconds(), r.Boots)
 	for _, step := range r.Steps {
 		l.t.Run(step.Name, func(t *testing.T) { judge(t, step) })
 	}

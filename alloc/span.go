@@ -154,20 +154,51 @@ func (c *Cache) claimBetween(from, end uint64, want fit) (uint64, bool) {
 
 // findRun returns where the first run in [from, end) begins that the busy bitmap says is free.
 func (a *Allocator) findRun(from, end uint64, want fit) (uint64, bool) {
-	begin := from // of the free run that g is in or behind
-	for g := from; g < end; {
-		word := a.busy[g/64].Load() >> (g % 64)
-		if word&1 != 0 {
-			g += min(uint64(mathbits.TrailingZeros64(^word)), 64-g%64)
-			begin = g
-			continue
+	for {
+		head, ok := a.findFree(from, end, want.n)
+		if !ok {
+			return 0, false
 		}
-		g += min(uint64(mathbits.TrailingZeros64(word)), 64-g%64, end-g)
-		if head := a.alignUp(begin, want.align); g >= head && g-head >= want.n {
+		if from = a.alignUp(head, want.align); from == head {
 			return head, true
 		}
 	}
+}
+
+// findFree is findRun for a run of n granules that may begin anywhere, a word of the bitmap at a time: it begins in
+// front of the word, with the free granules that the words there end with, or inside.
+func (a *Allocator) findFree(from, end, n uint64) (uint64, bool) {
+	before := uint64(0)
+	for word, bits := range layout.BitRange(from, end) {
+		free := bits &^ a.busy[word].Load()
+		first := uint64(mathbits.TrailingZeros64(^free))
+		if before+first >= n {
+			return word*64 - before, true
+		}
+		if first == 64 {
+			before += 64
+			continue
+		}
+		if begins := beginsOf(free, n); begins != 0 {
+			return word*64 + uint64(mathbits.TrailingZeros64(begins)), true
+		}
+		before = uint64(mathbits.LeadingZeros64(^free))
+	}
 	return 0, false
+}
+
+// beginsOf returns the bits at which n ones begin: of the steps, which may be taken in any order, the last one makes
+// pairs, and each other one puts two of what the next ones make behind each other, or over each other by one.
+func beginsOf(ones, n uint64) uint64 {
+	if n > 64 {
+		return 0
+	}
+	for n > 1 {
+		half := n / 2
+		ones &= ones >> half
+		n -= half
+	}
+	return ones
 }
 
 // alignUp returns the first granule from g on whose address is a multiple of align granules.

@@ -34,6 +34,7 @@ type Allocator struct {
 	region region
 
 	memory mem.Memory
+	base   uint64 // of the region in its peers, for people
 	super  *layout.Superblock
 	tables layout.Sections
 	states []mem.Word // one a granule, the truth
@@ -80,9 +81,19 @@ func Open(h *heap.Heap) (*Allocator, error) {
 }
 
 func open(r region) (*Allocator, error) {
+	a := view(r)
+	a.retention.init()
+	a.near.init()
+	a.shards.init(a)
+	a.recoverOnce()
+	return a, nil
+}
+
+// view makes an allocator that has looked at nothing yet and changed nothing.
+func view(r region) *Allocator {
 	g, m := r.Geometry(), r.Memory()
 	a := &Allocator{
-		region: r, memory: m, tables: g.Sections,
+		region: r, memory: m, tables: g.Sections, base: uint64(m.Base()),
 		super:  mem.View[layout.Superblock](m, 0),
 		states: mem.Slice[mem.Word](m, g.Sections.States, g.Granules()),
 		stored: mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8),
@@ -95,11 +106,7 @@ func open(r region) (*Allocator, error) {
 	for class := range a.bitmap {
 		a.bitmap[class] = placeBitmap(&g, class)
 	}
-	a.retention.init()
-	a.near.init()
-	a.shards.init(a)
-	a.recoverOnce()
-	return a, nil
+	return a
 }
 
 // Heap returns the heap that the allocator was opened on.

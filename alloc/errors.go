@@ -32,4 +32,4 @@ func (a *Allocator) corrupt(off uint64, format string, args ...any) error {
 }
 
 // address is what people see of an offset.
-func (a *Allocator) address(off uint64) uint64 { return uint64(a.memory.Base()) + off }
+func (a *Allocator) address(off uint64) uint64 { return a.base + off }

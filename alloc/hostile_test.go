@@ -54,6 +54,10 @@ func exercise(t *testing.T, r *goRegion, a *Allocator, c *Cache, blocks []uint64
 		}
 	}
 	useArenas(a, c)
+	mustSpans(t, a.Spans, r.geometry.Size)
+	for off := uint64(0); off < r.geometry.Size; off += 60_000 {
+		a.Locate(off)
+	}
 	useOthers(t, r, a, c)
 	a.Recover()
 	a.Collect(t.Context(), &CollectOptions{DryRun: true, Offsets: true})

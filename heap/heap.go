@@ -140,20 +140,25 @@ func (h *Heap) release() error {
 	return errors.Join(errs...)
 }
 
-// mapRegion maps the file over the reservation and makes the views of the tables.
+// mapRegion maps the file over the reservation.
 func (h *Heap) mapRegion() error {
 	m, err := h.reservation.Map(h.file, true)
 	if err != nil {
 		return fmt.Errorf("map %s: %w", h.file.Name(), err)
 	}
+	h.viewTables(m)
+	h.onClose = []func() error{}
+	return nil
+}
+
+// viewTables makes the views of the tables in m.
+func (h *Heap) viewTables(m mem.Memory) {
 	h.memory = m
 	g := &h.geometry
 	h.super = mem.View[layout.Superblock](m, 0)
 	h.committed = mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8)
 	h.roots = mem.Slice[layout.Root](m, g.Sections.Roots, uint64(g.MaxRoots))
 	h.peers = mem.Slice[layout.Peer](m, g.Sections.Peers, uint64(g.MaxPeers))
-	h.onClose = []func() error{}
-	return nil
 }
 
 // opened is the set of heaps that this process has open. A second mapping at the same base cannot be

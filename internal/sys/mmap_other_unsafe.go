@@ -31,6 +31,9 @@ func MapFile(f *os.File, base, size uint64, writable bool) (unsafe.Pointer, erro
 	return nil, errNoMaps
 }
 
+// MapToRead is not available on this system.
+func MapToRead(f *os.File, size uint64) (unsafe.Pointer, error) { return nil, errNoMaps }
+
 // Unmap is not available on this system.
 func Unmap(base, size uint64) error { return errNoMaps }
 

@@ -35,6 +35,23 @@ func MapFile(f *os.File, base, size uint64, writable bool) (unsafe.Pointer, erro
 	return p, nil
 }
 
+// MapToRead maps the first size bytes of f, shared and to be read only, wherever the kernel has room. f may be
+// closed afterwards.
+func MapToRead(f *os.File, size uint64) (p unsafe.Pointer, err error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var errno error
+	err = conn.Control(func(fd uintptr) {
+		p, errno = unix.MmapPtr(int(fd), 0, nil, uintptr(size), unix.PROT_READ, unix.MAP_SHARED)
+	})
+	if err != nil {
+		return nil, os.ErrClosed
+	}
+	return p, os.NewSyscallError("mmap", errno)
+}
+
 // Unmap removes the mappings in [base, base+size), all of which must be the caller's own.
 func Unmap(base, size uint64) error {
 	return os.NewSyscallError("munmap", unix.MunmapPtr(pointer(base), uintptr(size)))

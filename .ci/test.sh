@@ -176,7 +176,7 @@ step_nightly() {
 
 step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -v -run=TestSoak ./tests/crash; }
 
-# Kernels come as packages of Debian into .cache/guest, with lists of their own: what the system has
+# Kernels come as packages of Debian into a cache of the user's, with lists of their own: what the system has
 # installed is not touched. Once there, they are used without a network.
 step_guest() { verbose -count=1 -timeout=30m ./tests/guest; }
 

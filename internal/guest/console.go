@@ -2,7 +2,6 @@ package guest
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -14,6 +13,8 @@ type Result struct {
 	begun    bool // the first process has said something
 	complete bool
 	console  []string
+	said     []string // by the kernel, as the first process repeats it
+	raw      []string // by the kernel, on the console
 }
 
 // StepResult is how a step ended.
@@ -22,7 +23,8 @@ type StepResult struct {
 	Status   int // as a shell shows it; -1 when the guest ended before it did
 	Late     bool
 	Duration time.Duration
-	Output   string // with what the kernel said meanwhile
+	Output   string   // with what the kernel wrote to the console meanwhile: what is urgent
+	Kernel   []string // all that the kernel has logged meanwhile
 }
 
 // Step returns how the step of that name ended.
@@ -35,17 +37,14 @@ func (r *Result) Step(name string) (StepResult, bool) {
 	return StepResult{}, false
 }
 
-// trouble is what the kernel prints when something in it is wrong.
-var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|Call [Tt]race|KASAN|KCSAN|Kernel panic|possible circular`)
-
-// Trouble returns the lines in which the kernel complains of itself.
-func (r *Result) Trouble() (lines []string) {
-	for _, line := range r.console {
-		if trouble.MatchString(line) {
-			lines = append(lines, line)
-		}
+// Trouble returns the lines in which the kernel complains of itself, in the whole run. Of data races those
+// in one of the modules count, which may be none: see Complaints.
+func (r *Result) Trouble(modules ...string) []string {
+	lines := r.said
+	if !r.complete { // the kernel's last words have not been repeated
+		lines = append(lines[:len(lines):len(lines)], r.raw...)
 	}
-	return lines
+	return Complaints(lines, modules)
 }
 
 // tail returns the last lines of the console.
@@ -75,14 +74,26 @@ func (c *console) line(line string) {
 	if c.tell != nil {
 		c.tell(line)
 	}
-	text, ours := strings.CutPrefix(line, Marker)
-	last := len(c.r.Steps) - 1
-	switch {
-	case !ours && last >= 0 && c.r.Steps[last].Status < 0:
-		c.r.Steps[last].Output += line + "\n"
-	case ours:
+	if text, ours := strings.CutPrefix(line, Marker); ours {
 		c.r.begun = true
 		c.note(text)
+		return
+	}
+	var step *StepResult
+	if last := len(c.r.Steps) - 1; last >= 0 && c.r.Steps[last].Status < 0 {
+		step = &c.r.Steps[last]
+	}
+	text, repeated, kernel := kernelText(line)
+	switch {
+	case repeated:
+		c.r.said = append(c.r.said, text)
+	case kernel:
+		c.r.raw = append(c.r.raw, text)
+	}
+	if step != nil && repeated {
+		step.Kernel = append(step.Kernel, text)
+	} else if step != nil {
+		step.Output += line + "\n"
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -19,10 +20,11 @@ type Guest struct {
 	Kernel  string // its image, as Kernel returns it
 	Files   []File
 	Steps   []Step
-	Append  string // to the kernel's command line
-	CPU     string // a model of QEMU; "" is max: all that it can emulate
-	CPUs    int    // 0 is 2
-	Memory  int    // MiB; 0 is 1024, the initramfs included
+	Append  string   // to the kernel's command line
+	Devices []string // of QEMU, such as edu
+	CPU     string   // a model of QEMU; "" is max: all that it can emulate
+	CPUs    int      // 0 is 2
+	Memory  int      // MiB; 0 is 1024, the initramfs included
 	Console func(line string)
 }
 
@@ -127,12 +129,20 @@ func (g *Guest) pack(dir, initramfs string) error {
 	return errors.Join(writeInitramfs(f, files), f.Close())
 }
 
+// patience is for a machine that has to wait for others: the kernel would complain that its processors
+// stand still. The log is made long enough for what is said between two steps.
+const patience = "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 log_buf_len=2M"
+
 func (g *Guest) arguments(initramfs string) []string {
 	m := machines[g.Arch]
-	line := "console=" + m.console + " panic=-1 quiet random.trust_cpu=on " + m.append + " " + g.Append
-	return append(m.args,
+	line := "console=" + m.console + " panic=-1 quiet random.trust_cpu=on " + patience + " " + m.append + " " + g.Append
+	args := append(slices.Clone(m.args),
 		"-accel", "tcg,thread=multi", "-cpu", cmp.Or(g.CPU, m.cpu),
 		"-smp", strconv.Itoa(cmp.Or(g.CPUs, 2)), "-m", strconv.Itoa(cmp.Or(g.Memory, 1024)),
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
 		"-kernel", g.Kernel, "-initrd", initramfs, "-append", line)
+	for _, d := range g.Devices {
+		args = append(args, "-device", d)
+	}
+	return args
 }

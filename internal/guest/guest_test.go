@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,20 +80,26 @@ func TestInitramfs(t *testing.T) {
 func TestConsole(t *testing.T) {
 	var c console
 	for _, part := range []string{
-		"[    0.1] Call Trace:\r\n@guest st", "ep a\r\nhello\r\nhalf", "\n@guest end a 3 1500\r\n\n",
+		"[    0.1] Call Trace:\r\n@kernel 4 WARNING: early\n@guest st", "ep a\r\nhello\r\nhalf",
+		"\n[    0.2][   T12] x: loaded\n@kernel 6 x: loaded\n@guest end a 3 1500\r\n\n",
 		"@guest step b\nmore\n@guest late b\n@guest end b 137 20\n@guest step c\n", "@guest done",
 	} {
 		fmt.Fprint(&c, part)
 	}
 	r := c.result()
 	want := []StepResult{
-		{"a", 3, false, 1500 * time.Millisecond, "hello\nhalf\n"}, {"b", 137, true, 20 * time.Millisecond, "more\n"},
-		{"c", -1, false, 0, ""},
+		{"a", 3, false, 1500 * time.Millisecond, "hello\nhalf\n[    0.2][   T12] x: loaded\n", []string{"x: loaded"}},
+		{"b", 137, true, 20 * time.Millisecond, "more\n", nil},
+		{"c", -1, false, 0, "", nil},
 	}
 	if !reflect.DeepEqual(r.Steps, want) || !r.complete {
 		t.Errorf("%+v, complete %t", r.Steps, r.complete)
 	}
-	if got := r.Trouble(); len(got) != 1 || !strings.HasSuffix(r.tail(), "@guest done") {
+	if got := r.Trouble(); !slices.Equal(got, []string{"WARNING: early"}) || !strings.HasSuffix(r.tail(), "@guest done") {
+		t.Errorf("trouble %q", got)
+	}
+	r.complete = false // then what it wrote to the console counts too
+	if got := r.Trouble(); !slices.Equal(got, []string{"WARNING: early", "Call Trace:"}) {
 		t.Errorf("trouble %q", got)
 	}
 	if b, ok := r.Step("b"); !ok || b.Status != 137 {
@@ -105,9 +112,9 @@ func TestConsole(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	for arch := range machines {
-		g := Guest{Arch: arch, Kernel: "image", Append: "no5lvl", Memory: 512}
+		g := Guest{Arch: arch, Kernel: "image", Append: "no5lvl", Memory: 512, Devices: []string{"edu"}}
 		line := strings.Join(g.arguments("ramfs"), " ")
-		for _, part := range []string{"-accel tcg", "-m 512 ", "-kernel image ", "-initrd ramfs ", "no5lvl", "-no-reboot"} {
+		for _, part := range []string{"-accel tcg", "-m 512 ", "-kernel image ", "-initrd ramfs ", "no5lvl", "-no-reboot", "-device edu"} {
 			if !strings.Contains(line, part) {
 				t.Errorf("%s: %q lacks %q", arch, line, part)
 			}

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"lock":                with(shared, "internal/layout", "heap"),
 	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"internal/shmtest":    belowPublic,
-	"internal/guest":      nil,
+	"internal/guest":      {"internal/sys"},
 	"internal/demo":       {"heap", "alloc"},
 	"internal/bench":      belowPublic,
 	"internal/queuebench": belowPublic,

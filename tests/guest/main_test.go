@@ -54,15 +54,15 @@ func newLab(t *testing.T, arch, packages string) *lab {
 // kernel returns the image of a kernel, or skips the test.
 func (l *lab) kernel(series string) string {
 	l.t.Helper()
-	image, err := guest.Kernel(l.arch, series)
+	k, err := guest.Debian(l.arch, series)
 	l.unlessOffline(err)
-	return image
+	return k.Image
 }
 
 func (l *lab) unlessOffline(err error) {
 	l.t.Helper()
 	if errors.Is(err, guest.ErrCannotFetch) {
-		shmtest.Skip(l.t, err.Error(), "test on Debian with a network, or fill .cache/guest")
+		shmtest.Skip(l.t, err.Error(), "test on Debian with a network, or fill the cache")
 	}
 	if err != nil {
 		l.t.Fatal(err)

@@ -14,6 +14,13 @@ import (
 )
 
 func main() {
+	if os.Getpid() != 1 {
+		if err := tool(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	err := run()
 	if err != nil {
 		say("error %v", err)
@@ -38,11 +45,18 @@ func run() error {
 	if err := json.Unmarshal(text, &plan); err != nil {
 		return err
 	}
+	log, err := openLog()
+	if err != nil {
+		return err
+	}
+	if err := log.repeat(); err != nil {
+		return err
+	}
 	for _, step := range plan.Steps {
 		say("step %s", step.Name)
 		begin := time.Now()
 		status, err := runStep(step)
-		if err != nil {
+		if err := errors.Join(err, log.repeat()); err != nil {
 			return fmt.Errorf("step %s: %w", step.Name, err)
 		}
 		say("end %s %d %d", step.Name, status, time.Since(begin).Milliseconds())
@@ -63,6 +77,9 @@ func mountAll() error {
 		if err := syscall.Mount(m.kind, m.at, m.kind, 0, ""); err != nil && !errors.Is(err, syscall.EBUSY) {
 			return fmt.Errorf("mount %s at %s: %w", m.kind, m.at, err)
 		}
+	}
+	for _, m := range []struct{ kind, at string }{{"debugfs", "/sys/kernel/debug"}, {"tracefs", "/sys/kernel/tracing"}} {
+		_ = syscall.Mount(m.kind, m.at, m.kind, 0, "") // not every kernel has them
 	}
 	return os.Symlink("/proc/self/fd", "/dev/fd")
 }

@@ -51,9 +51,13 @@ func (h *Heap) commit(off, n uint64) error {
 
 func (h *Heap) commitRun(first, end uint64) error {
 	err := h.withinLimit(end-first, end)
-	if err == nil && h.canAllocate {
+	switch {
+	case err != nil:
+	case h.region != nil:
+		err = h.commitByKernel(first, end)
+	case h.canAllocate:
 		err = h.commitByAllocating(first, end)
-	} else if err == nil {
+	default:
 		err = h.commitByWriting(first, end)
 	}
 	if err == nil {
@@ -132,7 +136,12 @@ func (h *Heap) decommit(first, end uint64) error {
 	for word, bits := range layout.BitRange(first, end) {
 		h.committed[word].And(^bits)
 	}
-	err := sys.PunchHole(h.file, int64(first<<layout.GranuleShift), int64((end-first)<<layout.GranuleShift))
+	var err error
+	if h.region != nil {
+		err = h.region.Decommit(first<<layout.GranuleShift, (end-first)<<layout.GranuleShift)
+	} else {
+		err = sys.PunchHole(h.file, int64(first<<layout.GranuleShift), int64((end-first)<<layout.GranuleShift))
+	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

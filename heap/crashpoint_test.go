@@ -29,6 +29,10 @@ var crashes = []crash{
 	{"heap.attach.before-state", []string{"create b"}, nothingIsLeft},
 	{"heap.attach.after-state", []string{"create b"}, nothingIsLeft},
 	{"heap.create.after-name", []string{"create b"}, heapIsComplete},
+	{"heap.create.before-region", []string{"kernel", "create b"}, regionIsSwept(0)},
+	{"heap.create.after-region", []string{"kernel", "create b"}, regionIsSwept(1)},
+	{"heap.attach.after-state", []string{"kernel", "create b"}, regionIsSwept(1)},
+	{"heap.remove.after-region", []string{"kernel", "create b", "close", "remove b"}, regionIsGone},
 	{"heap.attach.after-lock", []string{"open a"}, peerIsGone(1, 0)},
 	{"heap.attach.before-state", []string{"open a"}, peerIsGone(2, 0)},
 	{"heap.attach.after-state", []string{"open a"}, peerIsGone(2, 1)},
@@ -97,6 +101,36 @@ func nothingIsLeft(t *testing.T, o *Options) {
 		t.Errorf("the creator has left %v, %v: want one file besides a.heap", entries, err)
 	}
 	wantList(t, o, "a")
+	wantFiles(t, o.Dir, "a.heap")
+}
+
+// regionIsSwept: what the creator of b has left goes together, by the Kernel alone.
+func regionIsSwept(regions int) func(*testing.T, *Options) {
+	return func(t *testing.T, o *Options) {
+		k := standInFor(o)
+		wantList(t, o, "a")
+		if entries, err := os.ReadDir(o.Dir); err != nil || len(entries) != 2 || len(k.regions(t)) != regions {
+			t.Errorf("there are %v, %v, and regions %v", entries, err, k.regions(t))
+		}
+		with := *o
+		with.Kernel = k
+		wantList(t, &with, "a")
+		wantFiles(t, o.Dir, "a.heap")
+		if len(k.regions(t)) != 0 {
+			t.Errorf("left regions %v", k.regions(t))
+		}
+	}
+}
+
+// regionIsGone: a heap whose region has been removed can be removed.
+func regionIsGone(t *testing.T, o *Options) {
+	with := *o
+	with.Kernel = standInFor(o)
+	_, err := Open("b", &with)
+	wantError(t, "open", err, ErrKernelGone)
+	if err := Remove("b", &with); err != nil {
+		t.Error(err)
+	}
 	wantFiles(t, o.Dir, "a.heap")
 }
 

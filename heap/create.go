@@ -56,7 +56,7 @@ func createIn(dir *os.File, at location, name string, o *Options) (*Heap, error)
 		}
 		return nil, errors.Join(ErrExist, err)
 	}
-	sweep(dir, at)
+	sweep(dir, at, o.Kernel)
 	f, temporary, err := createTemporary(dir, at.file)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func createIn(dir *os.File, at location, name string, o *Options) (*Heap, error)
 	h, err := initialise(f, name, at.path(), o)
 	if err == nil {
 		if err = sys.RenameAt(dir, temporary, at.file); err != nil {
-			err = errors.Join(wrapOS(err), h.Close())
+			err = errors.Join(wrapOS(err), dropRegion(f, o.Kernel), h.Close())
 		}
 	}
 	if err != nil {
@@ -113,7 +113,7 @@ func initialise(f *os.File, name, path string, o *Options) (*Heap, error) {
 	h := &Heap{file: f, path: path, reservation: o.reservation}
 	err := h.initialise(name, o)
 	if err != nil {
-		return nil, errors.Join(err, h.release())
+		return nil, errors.Join(err, dropRegion(f, o.Kernel), h.release())
 	}
 	return h, nil
 }
@@ -130,23 +130,39 @@ func (h *Heap) initialise(name string, o *Options) error {
 	}
 	h.geometry.name, h.geometry.id, h.geometry.created = name, newID(), time.Unix(0, time.Now().UnixNano())
 	h.geometry.pageSize = uint32(os.Getpagesize())
+	if err := h.createRegion(o.Kernel); err != nil {
+		return err
+	}
 	// Everything in front of the caches is touched without asking. The bitmap knows whole granules.
 	tables := (h.geometry.Sections.Caches + layout.GranuleSize - 1) &^ (layout.GranuleSize - 1)
-	var err error
-	if h.canAllocate, err = allocateNew(h.file, tables); err != nil {
+	if err := h.mapNew(tables); err != nil {
 		return err
 	}
-	if err := h.mapRegion(); err != nil {
-		return err
-	}
-	h.setCommitted(0, tables>>layout.GranuleShift)
 	if o.Limit != 0 && o.Limit < tables {
 		return fmt.Errorf("%w: a limit of %d bytes, and tables of %d", ErrSize, o.Limit, tables)
 	}
 	crashpoint.Hit("heap.create.before-superblock")
-	writeSuperblock(h.memory, &h.geometry, o.Limit)
+	writeSuperblock(h.memory, &h.geometry, layout.Magic, o.Limit)
 	crashpoint.Hit("heap.create.after-superblock")
 	return h.attach()
+}
+
+// mapNew maps a new region whose tables, that many bytes, have storage. The kernel gives storage through a
+// mapping, a file before there is one.
+func (h *Heap) mapNew(tables uint64) (err error) {
+	if h.region == nil {
+		if h.canAllocate, err = allocateNew(h.file, tables); err != nil {
+			return err
+		}
+	}
+	if err := h.mapRegion(); err != nil {
+		return err
+	}
+	if h.region != nil {
+		return wrapOS(h.commitByKernel(0, tables>>layout.GranuleShift))
+	}
+	h.setCommitted(0, tables>>layout.GranuleShift)
+	return nil
 }
 
 func (h *Heap) sizeFile(o *Options) error {
@@ -176,7 +192,9 @@ func (h *Heap) reserveNew(name string, o *Options) (err error) {
 		}
 		h.reservation, err = claim(o.Base, h.geometry.Size)
 	} else {
-		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{Key: BaseKey(name), Forbid: o.Forbid, Above: o.Above})
+		h.reservation, err = probe.Find(h.geometry.Size, &probe.Options{
+			Key: BaseKey(name), Forbid: o.Forbid, Above: o.Above, Within: o.kernelLimits().Within,
+		})
 	}
 	if err != nil {
 		return err
@@ -184,6 +202,10 @@ func (h *Heap) reserveNew(name string, o *Options) (err error) {
 	h.geometry.base = h.reservation.Range().Start
 	if h.geometry.base%layout.GranuleSize != 0 {
 		return fmt.Errorf("%w: base %#x is not a multiple of %d", ErrSize, h.geometry.base, layout.GranuleSize)
+	}
+	if w := o.kernelLimits().Within; w != 0 && h.geometry.base/w != (h.geometry.base+h.geometry.Size-1)/w {
+		return fmt.Errorf("%w: %#x bytes at %#x cross a multiple of %#x, which a region of kind %q must not",
+			ErrSize, h.geometry.Size, h.geometry.base, w, o.Kernel.Kind())
 	}
 	return nil
 }
@@ -219,15 +241,16 @@ func hasName(f *os.File) bool {
 }
 
 // sweep removes what creators that died have left in dir: all of it in the private directory, and
-// elsewhere, where others keep their files, what was to become the file of at.
-func sweep(dir *os.File, at location) {
+// elsewhere, where others keep their files, what was to become the file of at. A file that tells of a region of
+// the kernel stays until somebody comes with the Kernel, who can remove both.
+func sweep(dir *os.File, at location, k Kernel) {
 	names, err := listNames(dir)
 	if err != nil {
 		return
 	}
 	for _, name := range names {
 		if file, ok := cutTemporary(name); ok && (at.private || file == at.file) {
-			sweepOne(dir, name)
+			sweepOne(dir, name, k)
 		}
 		if at.private {
 			sweepMeeting(dir, name)
@@ -245,7 +268,7 @@ func cutTemporary(name string) (file string, ok bool) {
 	return name[1:dot], true
 }
 
-func sweepOne(dir *os.File, name string) {
+func sweepOne(dir *os.File, name string, k Kernel) {
 	f, err := sys.OpenAt(dir, name)
 	if err != nil {
 		return
@@ -254,7 +277,7 @@ func sweepOne(dir *os.File, name string) {
 	if checkFile(f) != nil {
 		return
 	}
-	if dead, err := sys.TryLock(f, lockCreate); err == nil && dead {
+	if dead, err := sys.TryLock(f, lockCreate); err == nil && dead && dropRegion(f, k) == nil {
 		sys.UnlinkAt(dir, name)
 	}
 }

@@ -172,7 +172,7 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 	e.Attached = len(conflicts) > 0
 	for _, c := range conflicts {
 		m := c.Mapping
-		e.Attached = e.Attached && m.Inode == inode && strings.HasSuffix(m.Perms, "s") && m.Start-m.Offset == span.Start
+		e.Attached = e.Attached && (m.Inode == inode || e.kept()) && strings.HasSuffix(m.Perms, "s") && m.Start-m.Offset == span.Start
 	}
 	if closed(span, conflicts) {
 		e.prove(span)
@@ -181,6 +181,12 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 		e.Conflicts, e.Limit = conflicts, limit
 	}
 	return nil
+}
+
+// kept reports whether the kernel keeps the heap and the process is a peer: its mapping does not lead to the
+// file then.
+func (e *Explanation) kept() bool {
+	return e.Info.Kernel != "" && slices.ContainsFunc(e.Peers, func(p Peer) bool { return p.PID == e.PID })
 }
 
 // prove tells a reservation for this process from memory that it keeps for something else.

@@ -16,8 +16,9 @@ import (
 // Heap is an open heap: a mapping of the region at its base, and one slot in the table of peers. Its
 // methods may be called by any number of goroutines; after Close they return ErrClosed or zero.
 type Heap struct {
-	file        *os.File // this process's own file description: it carries the locks
-	path        string   // "" for an anonymous heap
+	file        *os.File     // this process's own file description: it carries the locks
+	path        string       // "" for an anonymous heap
+	region      KernelRegion // what is mapped instead of file, nil for a heap in the file
 	canAllocate bool
 	reservation *probe.Reservation
 	unregister  func()
@@ -85,7 +86,9 @@ func (h *Heap) OnClose(f func() error) error {
 }
 
 // File returns a new descriptor of the heap's file, to be inherited by or sent to another process,
-// which attaches with OpenFile. It carries none of this peer's locks. The caller closes it.
+// which attaches with OpenFile. It carries none of this peer's locks. Of a heap that the kernel keeps it is the
+// side file, and the other process needs KernelFile's descriptor too, or what Options.Kernel can find by
+// itself. The caller closes it.
 func (h *Heap) File() (*os.File, error) {
 	if err := h.enter(); err != nil {
 		return nil, err
@@ -134,17 +137,20 @@ func (h *Heap) release() error {
 	if h.unregister != nil {
 		h.unregister()
 	}
+	if h.region != nil {
+		errs = append(errs, h.region.Close())
+	}
 	if h.file != nil {
 		errs = append(errs, h.file.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// mapRegion maps the file over the reservation.
+// mapRegion maps the region over the reservation.
 func (h *Heap) mapRegion() error {
-	m, err := h.reservation.Map(h.file, true)
+	m, err := h.reservation.Map(h.mapped(), true)
 	if err != nil {
-		return fmt.Errorf("map %s: %w", h.file.Name(), err)
+		return fmt.Errorf("map %s: %w", h.mapped().Name(), err)
 	}
 	h.viewTables(m)
 	h.onClose = []func() error{}

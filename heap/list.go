@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/sys"
@@ -21,10 +22,11 @@ type Info struct {
 	ID        string    // hexadecimal
 	Base      uint64    // address of the region
 	Size      uint64    // maximum size in bytes
-	Committed uint64    // bytes that have storage
+	Committed uint64    // bytes that have storage; 0 in a Stat of a heap that the kernel keeps
 	Limit     uint64    // bytes that may have storage, 0 when there is no limit
 	Version   uint32    // of the format
 	PageSize  uint32    // of the system that created it
+	Kernel    string    // Kernel.Kind of who keeps the region, "" for the file
 	Created   time.Time // by the creator's clock
 	Peers     int       // attached processes
 	Err       error     // why the rest could not be read, in the results of List
@@ -74,7 +76,7 @@ func statAt(at location) (Info, error) {
 func describe(f *os.File, path string, g *geometry, m mem.Memory, alive func(PeerID) (bool, error)) (Info, error) {
 	info := Info{
 		Name: g.name, Path: path, ID: hex.EncodeToString(g.id[:]), Base: g.base, Size: g.Size,
-		Version: layout.Version, PageSize: g.pageSize, Created: g.created,
+		Version: layout.Version, PageSize: g.pageSize, Created: g.created, Kernel: g.backing,
 		Limit:     mem.View[layout.Superblock](m, 0).Limit.Load(),
 		Committed: committedBytes(mem.Slice[mem.Word](m, g.Sections.Committed, layout.BitmapSize(g.Granules())/8)),
 	}
@@ -103,7 +105,7 @@ func List(opts *Options) ([]Info, error) {
 		return nil, fmt.Errorf("list heaps: %w", err)
 	}
 	defer dir.Close()
-	sweep(dir, at)
+	sweep(dir, at, o.Kernel)
 	names, err := listNames(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list heaps: %w", err)
@@ -139,13 +141,13 @@ func listNames(dir *os.File) ([]string, error) {
 }
 
 // Remove takes the heap's name away and, once the last peer is gone, its storage. It returns ErrInUse
-// while peers are attached, unless Options.Force is set; ErrNotExist, ErrPermission or ErrInsecure. A
-// damaged heap can be removed.
+// while peers are attached, unless Options.Force is set; ErrNotExist, ErrPermission or ErrInsecure; and a
+// *KernelError for a heap that the kernel keeps when Options.Kernel is not the one. A damaged heap can be removed.
 func Remove(name string, opts *Options) error {
 	o := opts.orDefault()
 	at, err := locate(name, &o)
 	if err == nil {
-		err = remove(at, o.Force)
+		err = remove(at, &o)
 	}
 	if err != nil {
 		return fmt.Errorf("remove heap %q: %w", name, err)
@@ -153,7 +155,7 @@ func Remove(name string, opts *Options) error {
 	return nil
 }
 
-func remove(at location, force bool) error {
+func remove(at location, o *Options) error {
 	dir, err := at.openDir(false)
 	if err != nil {
 		return err
@@ -172,12 +174,16 @@ func remove(at location, force bool) error {
 	if err != nil {
 		return err
 	}
-	if !free && !force {
+	if !free && !o.Force {
 		return ErrInUse
 	}
 	if err := at.stillLeadsTo(dir, f); err != nil {
 		return err
 	}
+	if err := dropRegion(f, o.Kernel); err != nil {
+		return err
+	}
+	crashpoint.Hit("heap.remove.after-region")
 	return wrapOS(sys.UnlinkAt(dir, at.file))
 }
 
@@ -202,5 +208,5 @@ func (l location) stillLeadsTo(dir, f *os.File) error {
 func looksLikeHeap(f *os.File) bool {
 	page := make([]byte, layout.SuperblockSize)
 	_, err := f.ReadAt(page, 0)
-	return err == nil && mem.View[layout.Superblock](mem.Over(page), 0).Magic == layout.Magic
+	return err == nil && (mem.View[layout.Superblock](mem.Over(page), 0).Magic == layout.Magic || isAside(mem.Over(page)))
 }

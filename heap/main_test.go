@@ -183,6 +183,8 @@ func (s *session) execute(command string, args []string) (results []any, err err
 		o := s.options
 		o.Path = args[1]
 		s.heap, err = Create(args[0], &o)
+	case "kernel":
+		s.options.Kernel = standInFor(&s.options)
 	case "open":
 		s.heap, err = Open(args[0], &s.options)
 	case "open-descriptor":

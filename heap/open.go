@@ -16,7 +16,7 @@ import (
 // It returns ErrNotExist, ErrPermission or ErrInsecure for a file that is missing, somebody else's or
 // open to others; ErrCorrupt, ErrVersion or ErrNotReady for a superblock that does not hold; ErrOpen
 // when this process has the heap open; ErrTooManyPeers; ErrBusy when another process has it to itself, see
-// Alone; a *ConflictError with all that is in the way
+// Alone; a *KernelError when the kernel keeps the heap and Options.Kernel is not the one; a *ConflictError with all that is in the way
 // when the base is taken; and probe's errors when it cannot be had for another reason.
 func Open(name string, opts *Options) (*Heap, error) {
 	o := opts.orDefault()
@@ -36,12 +36,12 @@ func open(name string, o *Options) (*Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attachTo(f, at.path(), nil)
+	return attachTo(f, at.path(), nil, o.Kernel)
 }
 
 // OpenFile attaches to the heap behind a descriptor that was inherited or received. f stays the
 // caller's and may be closed. The errors are Open's.
-func OpenFile(f *os.File, _ *Options) (*Heap, error) {
+func OpenFile(f *os.File, opts *Options) (*Heap, error) {
 	if f == nil {
 		return nil, fmt.Errorf("open heap: no file: %w", os.ErrInvalid)
 	}
@@ -49,7 +49,7 @@ func OpenFile(f *os.File, _ *Options) (*Heap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
 	}
-	h, err := attachTo(own, "", nil)
+	h, err := attachTo(own, "", nil, opts.orDefault().Kernel)
 	if err != nil {
 		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
 	}
@@ -70,28 +70,36 @@ func openOwn(f *os.File) (*os.File, error) {
 }
 
 // attachTo takes f over, and a reservation that may be at the base already.
-func attachTo(f *os.File, path string, given *probe.Reservation) (*Heap, error) {
+func attachTo(f *os.File, path string, given *probe.Reservation, k Kernel) (*Heap, error) {
 	h := &Heap{file: f, path: path, reservation: given}
-	if err := h.attachTo(); err != nil {
+	if err := h.attachTo(k); err != nil {
 		return nil, errors.Join(err, h.release())
 	}
 	return h, nil
 }
 
-func (h *Heap) attachTo() (err error) {
+func (h *Heap) attachTo(k Kernel) (err error) {
 	if h.geometry, err = readSuperblock(h.file); err != nil {
 		return err
 	}
 	if err := h.register(); err != nil {
 		return err
 	}
-	if h.canAllocate, err = canAllocate(h.file); err != nil {
+	if err := h.openRegion(k); err != nil {
 		return err
+	}
+	if h.region == nil {
+		if h.canAllocate, err = canAllocate(h.file); err != nil {
+			return err
+		}
 	}
 	if err := h.reserveBase(); err != nil {
 		return err
 	}
 	if err := h.mapRegion(); err != nil {
+		return err
+	}
+	if err := h.checkRegion(); err != nil {
 		return err
 	}
 	return h.attachNamed()

@@ -31,6 +31,10 @@ type Options struct {
 	// Dir is the private directory of the user's heaps. "" means $SHMHEAP_DIR, and without that
 	// /dev/shm/shmheap-UID on Linux and the user's cache directory elsewhere.
 	Dir string
+	// Kernel keeps the region instead of the file, so that code in the kernel works in it too: see package
+	// kmod/arena, and kmod. Create makes the heap there. Open needs it for such a heap, and does not look at it
+	// for another; so does OpenFile, and Remove. nil is for heaps in files.
+	Kernel Kernel
 	// MaxPeers, MaxRoots and MaxCaches are the lengths of the tables. 0 means 1024, 256 and 4096.
 	MaxPeers, MaxRoots, MaxCaches uint32
 	// StartAgain makes Open, when something lies where the heap must be mapped, start the program of
@@ -68,6 +72,13 @@ func setDefault[T comparable](v *T, otherwise T) {
 	}
 }
 
+func (o *Options) kernelLimits() KernelLimits {
+	if o.Kernel == nil {
+		return KernelLimits{}
+	}
+	return o.Kernel.Limits()
+}
+
 // newGeometry places the tables, with the size rounded up to the unit of the file system.
 func (o *Options) newGeometry(block int64) (layout.Geometry, error) {
 	unit := uint64(layout.GranuleSize)
@@ -75,7 +86,7 @@ func (o *Options) newGeometry(block int64) (layout.Geometry, error) {
 		unit = uint64(block) // hugetlbfs: a file is whole huge pages
 	}
 	size := (o.Size + unit - 1) &^ (unit - 1)
-	if size < o.Size {
+	if most := o.kernelLimits().MaxSize; size < o.Size || most != 0 && size > most {
 		return layout.Geometry{}, fmt.Errorf("%w: %d bytes", ErrSize, o.Size)
 	}
 	g, err := layout.NewGeometry(size, o.MaxRoots, o.MaxPeers, o.MaxCaches)

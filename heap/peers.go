@@ -130,6 +130,7 @@ func (h *Heap) takeSlot(slot uint16) {
 	crashpoint.Hit("heap.attach.before-state")
 	p.State.StoreRelease(attachedState(h.peer))
 	crashpoint.Hit("heap.attach.after-state")
+	h.mirror()
 }
 
 func programName() string {
@@ -143,6 +144,7 @@ func programName() string {
 func (h *Heap) detach() {
 	h.peers[h.peer.Slot()].State.StoreRelease(uint64(h.peer.Generation()) << layout.PeerStateBits)
 	crashpoint.Hit("heap.detach.after-state")
+	h.mirror()
 }
 
 // ReleaseDead frees the slots of dead peers, so that they are no longer listed. Package alloc calls it

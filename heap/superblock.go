@@ -22,17 +22,19 @@ type geometry struct {
 	layout.Geometry
 	base     uint64
 	name     string
+	backing  string // Kernel.Kind of who keeps the region, "" for the file
+	locator  string // by which it finds it
 	id       [layout.IDSize]byte
 	pageSize uint32
 	created  time.Time
 }
 
-// writeSuperblock fills the first page of a new region. Nobody else can see the file yet, but a memfd
-// may have been passed on already: the ready word is stored last.
-func writeSuperblock(m mem.Memory, g *geometry, limit uint64) {
+// writeSuperblock fills the first page of a new region, or of its side file. Nobody else can see the file yet,
+// but a memfd may have been passed on already: the ready word is stored last.
+func writeSuperblock(m mem.Memory, g *geometry, magic, limit uint64) {
 	sb := mem.View[layout.Superblock](m, 0)
 	*sb = layout.Superblock{
-		Magic: layout.Magic, Version: layout.Version, Size0: layout.SuperblockSize,
+		Magic: magic, Version: layout.Version, Size0: layout.SuperblockSize,
 		Base: g.base, Size: g.Size, PageSize: g.pageSize, Granule: layout.GranuleSize,
 		MaxRoots: g.MaxRoots, MaxPeers: g.MaxPeers, MaxCaches: g.MaxCaches,
 		Classes: layout.NumClasses, ClassesSum: layout.ClassesSum(),
@@ -40,6 +42,8 @@ func writeSuperblock(m mem.Memory, g *geometry, limit uint64) {
 		ID: g.id, Sections: g.Sections,
 	}
 	copy(sb.Name[:len(sb.Name)-1], g.name)
+	copy(sb.Backing[:len(sb.Backing)-1], g.backing)
+	copy(sb.Locator[:len(sb.Locator)-1], g.locator)
 	sb.Checksum = checksum(m)
 	sb.Limit.StoreRelease(limit)
 	sb.Ready.StoreRelease(layout.ReadyValue)
@@ -60,6 +64,9 @@ func readSuperblock(f *os.File) (geometry, error) {
 		return geometry{}, wrapOS(err)
 	}
 	g, err := parseSuperblock(mem.Over(page))
+	if err == nil && (g.backing != "") != isAside(mem.Over(page)) {
+		err = fmt.Errorf("%w: superblock: backing %q in a file with magic %#x", ErrCorrupt, g.backing, mem.View[layout.Superblock](mem.Over(page), 0).Magic)
+	}
 	if err != nil {
 		return g, err
 	}
@@ -77,7 +84,7 @@ func parseSuperblock(m mem.Memory) (geometry, error) {
 	switch {
 	case sb.Ready.Load() == 0 && sb.Magic == 0:
 		return geometry{}, ErrNotReady
-	case sb.Magic != layout.Magic:
+	case sb.Magic != layout.Magic && sb.Magic != layout.MagicAside:
 		return geometry{}, fmt.Errorf("%w: no superblock: magic is %#x", ErrCorrupt, sb.Magic)
 	case sb.Version != layout.Version:
 		return geometry{}, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, sb.Version, layout.Version)
@@ -96,6 +103,7 @@ func parseSuperblock(m mem.Memory) (geometry, error) {
 func geometryOf(sb *layout.Superblock) (geometry, error) {
 	placed, err := layout.NewGeometry(sb.Size, sb.MaxRoots, sb.MaxPeers, sb.MaxCaches)
 	name, terminated := cutName(sb.Name[:])
+	backing, locator, known := backingOf(sb)
 	switch {
 	case err != nil:
 		return geometry{}, fmt.Errorf("%w: superblock: %w", ErrCorrupt, err)
@@ -109,9 +117,11 @@ func geometryOf(sb *layout.Superblock) (geometry, error) {
 		return geometry{}, fmt.Errorf("%w: superblock: base %#x", ErrCorrupt, sb.Base)
 	case !terminated || checkName(name) != nil:
 		return geometry{}, fmt.Errorf("%w: superblock: name %q", ErrCorrupt, name)
+	case !known:
+		return geometry{}, fmt.Errorf("%w: superblock: backing %q at %q", ErrCorrupt, backing, locator)
 	}
 	return geometry{
-		Geometry: placed, base: sb.Base, name: name, id: sb.ID,
+		Geometry: placed, base: sb.Base, name: name, id: sb.ID, backing: backing, locator: locator,
 		pageSize: sb.PageSize, created: time.Unix(0, sb.Created),
 	}, nil
 }

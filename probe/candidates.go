@@ -21,7 +21,8 @@ func Candidates(size uint64, opts *Options) iter.Seq[uint64] {
 		windows, _ := opts.windows()
 		for _, w := range windows {
 			for base := range w.bases(size, opts.Key) {
-				if !avoid.overlaps(Range{base - Guard, base + size + Guard}) && !yield(base) {
+				if keepsWithin(base, size, opts.Within) &&
+					!avoid.overlaps(Range{base - Guard, base + size + Guard}) && !yield(base) {
 					return
 				}
 			}

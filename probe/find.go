@@ -13,6 +13,8 @@ type Options struct {
 	Avoid []Range // not to be overlapped, because they are taken elsewhere; order does not matter
 	// Above looks in the window of Above instead of Windows. Find then returns ErrNarrow where there is none.
 	Above bool
+	// Within leaves out ranges that cross a multiple of it, a power of two from Slot on; 0 leaves out none.
+	Within uint64
 	// Forbid are processes and programs whose addresses are not to be overlapped either.
 	Forbid []Occupant
 }
@@ -31,7 +33,7 @@ func Find(size uint64, opts *Options) (*Reservation, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	s := search{size: size, key: opts.Key, take: bestWay(), tries: triesOn(runtime.GOOS)}
+	s := search{size: size, key: opts.Key, within: opts.Within, take: bestWay(), tries: triesOn(runtime.GOOS)}
 	s.avoid = newRangeSet(slices.Concat(ownRanges(runtime.GOOS), opts.Avoid, forbidden(opts.Forbid)))
 	windows, err := opts.windows()
 	if err != nil {
@@ -63,12 +65,13 @@ func ownRanges(goos string) []Range {
 
 // search is one run of Find.
 type search struct {
-	size  uint64
-	key   string
-	avoid rangeSet
-	take  way
-	tries int   // left
-	last  error // why the last candidate was refused
+	size   uint64
+	key    string
+	within uint64
+	avoid  rangeSet
+	take   way
+	tries  int   // left
+	last   error // why the last candidate was refused
 }
 
 func (s *search) run(windows []Window) (*Reservation, error) {
@@ -91,7 +94,7 @@ func (s *search) run(windows []Window) (*Reservation, error) {
 func (s *search) in(w Window) (*Reservation, error) {
 	leave := s.tries / 2
 	for base := range w.bases(s.size, s.key) {
-		if s.avoid.overlaps(Range{base - Guard, base + s.size + Guard}) {
+		if !keepsWithin(base, s.size, s.within) || s.avoid.overlaps(Range{base - Guard, base + s.size + Guard}) {
 			continue
 		}
 		if s.tries == leave {
@@ -105,6 +108,11 @@ func (s *search) in(w Window) (*Reservation, error) {
 		s.last = err
 	}
 	return nil, nil
+}
+
+// keepsWithin reports whether no multiple of within, 0 for none, lies inside the range.
+func keepsWithin(base, size, within uint64) bool {
+	return within == 0 || base/within == (base+size-1)/within
 }
 
 // anotherMayDo reports whether an error of Reserve concerns the place and not the process.

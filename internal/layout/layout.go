@@ -11,6 +11,9 @@ const (
 	Magic   = 0x50414548_4d4853_1a // "\x1aSHMHEAP" as stored
 	Version = 1
 
+	// MagicAside is the magic of a file whose region is not in it: see doc/format.md, "Side file".
+	MagicAside = 0x45444953_4d4853_1a // "\x1aSHMSIDE" as stored
+
 	GranuleShift = 16
 	GranuleSize  = 1 << GranuleShift // the unit of the region, 64 KiB, on every page size
 	PageSize     = 4096              // alignment of the tables; "the page" is always the system's
@@ -33,6 +36,8 @@ const (
 	ProgramSize  = 32
 	TypeNameSize = 32
 	IDSize       = 16
+	BackingSize  = 16
+	LocatorSize  = 240
 )
 
 // Superblock is the first page of the region. The part up to and including Checksum is written once
@@ -59,7 +64,8 @@ type Superblock struct {
 	ID         [IDSize]byte
 	Name       [NameSize]byte
 	Sections   Sections
-	_          [ChecksummedSize - 256]byte
+	Backing    [BackingSize]byte // what keeps the region, when that is not the file; zero-terminated
+	Locator    [LocatorSize]byte // by which the backing finds it; zero-terminated
 	_          uint32
 	Checksum   uint32 // CRC-32C of the bytes before it
 

@@ -12,7 +12,7 @@ import (
 // TestFrozenFormat freezes the numbers of the format. A failure means that heaps made by other builds
 // can no longer be opened: raise Version and change doc/format.md with it.
 func TestFrozenFormat(t *testing.T) {
-	if Version != 1 || Magic != 0x504145484d48531a || ReadyValue != 0x1d5ead1e4ea90001 {
+	if Version != 1 || Magic != 0x504145484d48531a || MagicAside != 0x454449534d48531a || ReadyValue != 0x1d5ead1e4ea90001 {
 		t.Error("identification changed")
 	}
 	var s Superblock
@@ -36,6 +36,8 @@ func TestFrozenFormat(t *testing.T) {
 		{"Superblock.ID", unsafe.Offsetof(s.ID), 80},
 		{"Superblock.Name", unsafe.Offsetof(s.Name), 96},
 		{"Superblock.Sections", unsafe.Offsetof(s.Sections), 160},
+		{"Superblock.Backing", unsafe.Offsetof(s.Backing), 248},
+		{"Superblock.Locator", unsafe.Offsetof(s.Locator), 264},
 		{"Superblock.Checksum", unsafe.Offsetof(s.Checksum), 508},
 		{"Superblock.Ready", unsafe.Offsetof(s.Ready), 512},
 		{"Superblock.Frontier", unsafe.Offsetof(s.Frontier), 640},

@@ -117,6 +117,19 @@ func pathError(op, path string, err error) error {
 	return &os.PathError{Op: op, Path: path, Err: err}
 }
 
+// Duplicate returns another descriptor of the same open file description.
+func Duplicate(f *os.File) (*os.File, error) {
+	var fd int
+	err := retry(func() (err error) {
+		fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, pathError("duplicate", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
 // retry calls f again as long as a signal interrupts it.
 func retry(f func() error) error {
 	for {

@@ -60,7 +60,8 @@ struct shmheap_super {
 	__u64 fine;
 	__u64 sites;
 	__u64 data; /* where elements may lie: up to size */
-	__u8 pad1[256];
+	__u8 backing[16]; /* what keeps the region, when that is no file; zero-terminated */
+	__u8 locator[240]; /* by which that finds it */
 	__u32 pad2;
 	__u32 checksum; /* CRC-32C of the bytes before it */
 	__u64 ready;

@@ -19,7 +19,7 @@ type region interface {
 	Commit(off, n uint64) error
 	Decommit(off, n uint64) error
 	Committed() uint64
-	Peer() heap.PeerID
+	Peer() heap.PeerID // 0 when the heap is open for reading alone
 	Alive(heap.PeerID) (bool, error)
 	ReleaseDead() error
 	Alone() (release func(), err error)
@@ -68,6 +68,9 @@ type Allocator struct {
 
 // Open makes an allocator for an open heap, and recovers what dead peers have left unless another
 // process is at it. Heap.Close closes it. Damage does not keep it from opening: see Check.
+//
+// On a heap that is open for reading alone it recovers nothing; Stats, Usage, Profile, Check, Contains and UsableSize
+// work, and what would change the heap returns heap.ErrReadOnly.
 func Open(h *heap.Heap) (*Allocator, error) {
 	a, err := open(h)
 	if err != nil {
@@ -85,7 +88,9 @@ func open(r region) (*Allocator, error) {
 	a.retention.init()
 	a.near.init()
 	a.shards.init(a)
-	a.recoverOnce()
+	if a.mayWrite() == nil {
+		a.recoverOnce()
+	}
 	return a, nil
 }
 
@@ -107,6 +112,22 @@ func view(r region) *Allocator {
 		a.bitmap[class] = placeBitmap(&g, class)
 	}
 	return a
+}
+
+// mayWrite returns heap.ErrReadOnly when the heap is open for reading alone.
+func (a *Allocator) mayWrite() error {
+	if a.region.Peer() == 0 {
+		return heap.ErrReadOnly
+	}
+	return nil
+}
+
+// enterToWrite is enter for what changes the heap on behalf of no cache.
+func (a *Allocator) enterToWrite() error {
+	if err := a.mayWrite(); err != nil {
+		return err
+	}
+	return a.enter()
 }
 
 // Heap returns the heap that the allocator was opened on.

@@ -75,6 +75,9 @@ func (a *Allocator) newCache() (*Cache, error) {
 }
 
 func (a *Allocator) takeRecord() (*Cache, error) {
+	if err := a.mayWrite(); err != nil {
+		return nil, err
+	}
 	own := cacheOwner(layout.CacheOwned, a.region.Peer())
 	for id := 1; id < len(a.caches); id++ {
 		off := a.tables.Caches + uint64(id)*layout.CacheSize

@@ -207,7 +207,7 @@ func (a *Allocator) AllocPrivate(size uint64) (unsafe.Pointer, error) {
 
 // Publish implements Source.
 func (a *Allocator) Publish(p unsafe.Pointer) error {
-	if err := a.enter(); err != nil {
+	if err := a.enterToWrite(); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	defer a.leave()

@@ -41,7 +41,7 @@ type quota struct {
 // peer holds is not taken away, and FreeFrom into a slab of nobody may take that slab all the same. Allocations
 // return a *QuotaError. Any process can see it in Usage. It ends with the peer. It returns ErrClosed.
 func (a *Allocator) SetQuota(bytes uint64) error {
-	if err := a.enter(); err != nil {
+	if err := a.enterToWrite(); err != nil {
 		return fmt.Errorf("set quota: %w", err)
 	}
 	defer a.leave()
@@ -51,7 +51,7 @@ func (a *Allocator) SetQuota(bytes uint64) error {
 
 // Quota returns how many bytes this peer may hold, 0 when there is no limit or the allocator is closed.
 func (a *Allocator) Quota() uint64 {
-	if a.enter() != nil {
+	if a.enterToWrite() != nil {
 		return 0
 	}
 	defer a.leave()

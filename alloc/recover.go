@@ -44,7 +44,7 @@ const recoverPatience = 5 * time.Second
 // the others.
 func (a *Allocator) Recover() (Recovered, error) {
 	var done Recovered
-	if err := a.enter(); err != nil {
+	if err := a.enterToWrite(); err != nil {
 		return done, err
 	}
 	defer a.leave()

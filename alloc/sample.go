@@ -150,7 +150,7 @@ const DefaultProfileRate = 512 << 10
 // the next time on that their caches look for blocks; 0, as at the beginning, makes no more. Private blocks of
 // slabs are not sampled. It returns ErrClosed.
 func (a *Allocator) SetProfileRate(bytes uint64) error {
-	if err := a.enter(); err != nil {
+	if err := a.enterToWrite(); err != nil {
 		return fmt.Errorf("set profile rate: %w", err)
 	}
 	defer a.leave()

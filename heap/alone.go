@@ -18,7 +18,7 @@ import (
 // It returns ErrNotAlone, naming them, when others are attached, and ErrBusy when somebody in this process is
 // alone already. Children of fork share this peer and are not seen.
 func (h *Heap) Alone() (release func(), err error) {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return nil, err
 	}
 	defer h.leave()
@@ -49,8 +49,11 @@ func (h *Heap) lockSlots() error {
 	}
 	for range aloneTries {
 		got, err := sys.TryLockRange(h.file, lockPeers, layout.MaxPeers)
-		if got {
-			return nil
+		if got && err == nil {
+			if got, err = sys.TryLock(h.file, lockReader); got {
+				return nil
+			}
+			h.unlockPeers()
 		}
 		if err != nil {
 			return errors.Join(err, sys.Unlock(h.file, lockAlone))
@@ -61,6 +64,12 @@ func (h *Heap) lockSlots() error {
 }
 
 func (h *Heap) unlockSlots() {
+	sys.Unlock(h.file, lockReader)
+	h.unlockPeers()
+	sys.Unlock(h.file, lockAlone)
+}
+
+func (h *Heap) unlockPeers() {
 	own := int64(h.peer.Slot())
 	if own > 0 {
 		sys.UnlockRange(h.file, lockPeers, own)
@@ -68,7 +77,6 @@ func (h *Heap) unlockSlots() {
 	if rest := layout.MaxPeers - own - 1; rest > 0 {
 		sys.UnlockRange(h.file, lockPeers+own+1, rest)
 	}
-	sys.Unlock(h.file, lockAlone)
 }
 
 // notAlone names who else is attached.
@@ -79,6 +87,11 @@ func (h *Heap) notAlone() error {
 		if p.Alive && p.ID != h.peer {
 			others = append(others, fmt.Sprintf("%s with pid %d", p.Program, p.PID))
 		}
+	}
+	if got, e := sys.TryLock(h.file, lockReader); e == nil && !got {
+		others = append(others, "processes that read alone")
+	} else if got {
+		sys.Unlock(h.file, lockReader)
 	}
 	if len(others) == 0 {
 		return errors.Join(fmt.Errorf("%w: somebody is just attaching or detaching", ErrNotAlone), err)

@@ -20,7 +20,7 @@ import (
 // allocation and bit, a granule has storage that the bitmap does not know of; the next Commit of it
 // allocates what is there already.
 func (h *Heap) Commit(off, n uint64) error {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return err
 	}
 	defer h.leave()
@@ -122,7 +122,7 @@ func (h *Heap) setCommitted(first, end uint64) {
 // committed again. The caller owns them. The bits are cleared first: killed in between, a granule has
 // storage that the bitmap does not know of.
 func (h *Heap) Decommit(off, n uint64) error {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return err
 	}
 	defer h.leave()

@@ -36,7 +36,7 @@ func createNamed(name string, o *Options) (*Heap, error) {
 	}
 	at, err := locate(name, o)
 	if o.Path != "" {
-		at, err = locatePath(o.Path)
+		at, err = locatePath(o.Path, o)
 	}
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func createIn(dir *os.File, at location, name string, o *Options) (*Heap, error)
 		return nil, err
 	}
 	crashpoint.Hit("heap.create.after-file")
-	h, err := initialise(f, name, at.path(), o)
+	h, err := initialise(&Heap{file: f, path: at.path(), sharing: at.sharing}, name, o)
 	if err == nil {
 		if err = sys.RenameAt(dir, temporary, at.file); err != nil {
 			err = errors.Join(wrapOS(err), dropRegion(f, o.Kernel), h.Close())
@@ -105,21 +105,24 @@ func createAnonymous(name string, o *Options) (*Heap, error) {
 	if err != nil {
 		return nil, wrapOS(err)
 	}
-	return initialise(own, name, "", o)
+	return initialise(&Heap{file: own}, name, o)
 }
 
-// initialise turns an empty file of our own into a complete heap. It takes f over.
-func initialise(f *os.File, name, path string, o *Options) (*Heap, error) {
-	h := &Heap{file: f, path: path, reservation: o.reservation}
+// initialise turns an empty file of our own into a complete heap.
+func initialise(h *Heap, name string, o *Options) (*Heap, error) {
+	h.reservation = o.reservation
 	err := h.initialise(name, o)
 	if err != nil {
-		return nil, errors.Join(err, dropRegion(f, o.Kernel), h.release())
+		return nil, errors.Join(err, dropRegion(h.file, o.Kernel), h.release())
 	}
 	return h, nil
 }
 
 func (h *Heap) initialise(name string, o *Options) error {
 	if err := h.register(); err != nil {
+		return err
+	}
+	if err := h.sharing.give(h.file); err != nil {
 		return err
 	}
 	if err := h.sizeFile(o); err != nil {
@@ -250,7 +253,7 @@ func sweep(dir *os.File, at location, k Kernel) {
 	}
 	for _, name := range names {
 		if file, ok := cutTemporary(name); ok && (at.private || file == at.file) {
-			sweepOne(dir, name, k)
+			sweepOne(dir, at, name, k)
 		}
 		if at.private {
 			sweepMeeting(dir, name)
@@ -268,13 +271,13 @@ func cutTemporary(name string) (file string, ok bool) {
 	return name[1:dot], true
 }
 
-func sweepOne(dir *os.File, name string, k Kernel) {
+func sweepOne(dir *os.File, at location, name string, k Kernel) {
 	f, err := sys.OpenAt(dir, name)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	if checkFile(f) != nil {
+	if at.sharing.checkFile(f) != nil {
 		return
 	}
 	if dead, err := sys.TryLock(f, lockCreate); err == nil && dead && dropRegion(f, k) == nil {

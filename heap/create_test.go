@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("an empty heap takes %d bytes", used)
 	}
 	t.Setenv("SHMHEAP_DIR", "")
-	if dir, err := privateDir(&Options{}); err != nil || !strings.Contains(dir, "shmheap") {
+	if dir, err := privateDir(&Options{}, sharing{}); err != nil || !strings.Contains(dir, "shmheap") {
 		t.Errorf("default directory %q, %v", dir, err)
 	}
 }

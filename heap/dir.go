@@ -18,6 +18,7 @@ type location struct {
 	dir     string
 	file    string
 	private bool // dir is this project's own and must be private
+	sharing sharing
 }
 
 func (l location) path() string { return filepath.Join(l.dir, l.file) }
@@ -25,30 +26,41 @@ func (l location) path() string { return filepath.Join(l.dir, l.file) }
 // locate resolves a name, or a path when it contains a separator.
 func locate(name string, o *Options) (location, error) {
 	if strings.ContainsRune(name, filepath.Separator) {
-		return locatePath(name)
+		return locatePath(name, o)
 	}
 	if err := checkName(name); err != nil {
 		return location{}, err
 	}
-	dir, err := privateDir(o)
+	s, err := o.sharing()
+	if err != nil {
+		return location{}, err
+	}
+	dir, err := privateDir(o, s)
 	dir = filepath.Clean(dir) // with a slash behind it a symlink would be followed
-	return location{dir: dir, file: name + suffix, private: true}, err
+	return location{dir: dir, file: name + suffix, private: true, sharing: s}, err
 }
 
-func locatePath(path string) (location, error) {
-	path, err := filepath.Abs(path)
+func locatePath(path string, o *Options) (location, error) {
+	s, err := o.sharing()
+	if err != nil {
+		return location{}, err
+	}
+	path, err = filepath.Abs(path)
 	if err != nil {
 		return location{}, fmt.Errorf("%w %q: %w", ErrName, path, err)
 	}
-	return location{dir: filepath.Dir(path), file: filepath.Base(path)}, nil
+	return location{dir: filepath.Dir(path), file: filepath.Base(path), sharing: s}, nil
 }
 
-func privateDir(o *Options) (string, error) {
+func privateDir(o *Options, s sharing) (string, error) {
 	if o.Dir != "" {
 		return o.Dir, nil
 	}
 	if dir := os.Getenv("SHMHEAP_DIR"); dir != "" {
 		return dir, nil
+	}
+	if s.group {
+		return groupDir(s.gid)
 	}
 	return defaultDir()
 }
@@ -57,7 +69,7 @@ func privateDir(o *Options) (string, error) {
 // symlink, belongs to someone else or lets anyone else in.
 func (l location) openDir(create bool) (*os.File, error) {
 	if l.private && create {
-		if err := os.Mkdir(l.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := l.sharing.makeDir(l.dir); err != nil {
 			return nil, wrapOS(err)
 		}
 	}
@@ -69,17 +81,14 @@ func (l location) openDir(create bool) (*os.File, error) {
 	if err != nil {
 		return nil, explain(err, l.dir, os.ModeDir)
 	}
-	if err := checkPrivate(f); err != nil {
+	if err := l.sharing.check(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func checkPrivate(f *os.File) error {
-	st, err := sys.Stat(f)
+func isPrivate(f *os.File, st sys.FileInfo) error {
 	switch {
-	case err != nil:
-		return err
 	case st.UID != os.Geteuid():
 		return fmt.Errorf("%w: %s belongs to uid %d", ErrPermission, f.Name(), st.UID)
 	case st.Mode&0o077 != 0:
@@ -89,12 +98,14 @@ func checkPrivate(f *os.File) error {
 }
 
 // open opens the heap's file in dir and checks that it is a private regular file of this user.
-func (l location) open(dir *os.File) (*os.File, error) {
-	f, err := sys.OpenAt(dir, l.file)
+func (l location) open(dir *os.File) (*os.File, error) { return l.openWith(sys.OpenAt, dir) }
+
+func (l location) openWith(open func(*os.File, string) (*os.File, error), dir *os.File) (*os.File, error) {
+	f, err := open(dir, l.file)
 	if err != nil {
 		return nil, explain(err, l.path(), 0)
 	}
-	if err := checkFile(f); err != nil {
+	if err := l.sharing.checkFile(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -109,23 +120,12 @@ func explain(err error, path string, wanted os.FileMode) error {
 	return wrapOS(err)
 }
 
-func checkFile(f *os.File) error {
-	st, err := sys.Stat(f)
-	if err != nil {
-		return err
-	}
-	if !st.Regular {
-		return fmt.Errorf("%w: %s is not a regular file", ErrInsecure, f.Name())
-	}
-	return checkPrivate(f)
-}
-
-// openNamed opens directory and file.
-func (l location) openNamed() (*os.File, error) {
+// openNamedWith opens directory and file.
+func (l location) openNamedWith(open func(*os.File, string) (*os.File, error)) (*os.File, error) {
 	dir, err := l.openDir(false)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	return l.open(dir)
+	return l.openWith(open, dir)
 }

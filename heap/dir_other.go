@@ -3,6 +3,8 @@
 package heap
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -14,4 +16,9 @@ func defaultDir() (string, error) {
 		return "", err
 	}
 	return filepath.Join(dir, "shmheap"), nil
+}
+
+// groupDir has no directory to offer that the members of a group have in common.
+func groupDir(int) (string, error) {
+	return "", fmt.Errorf("a directory for the heaps of a group: %w: set Options.Dir", errors.ErrUnsupported)
 }

@@ -32,6 +32,8 @@ var (
 	ErrRootType     = errors.New("root has another type")
 	ErrTooManyRoots = errors.New("too many roots")
 	ErrOffset       = errors.New("offset outside the data of the heap")
+	ErrReadOnly     = errors.New("heap is open for reading alone")
+	ErrGroup        = errors.New("no such group")
 )
 
 // wrapOS gives an operating-system error the sentinel that callers test for.

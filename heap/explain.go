@@ -137,7 +137,7 @@ func explainTo(name string, pid int, o *Options) (*Explanation, error) {
 	if e.Info, err = statAt(at); err != nil {
 		return nil, err
 	}
-	f, err := at.openNamed()
+	f, err := at.openNamedWith(sys.OpenAtReadOnly)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ type Heap struct {
 	path        string       // "" for an anonymous heap
 	region      KernelRegion // what is mapped instead of file, nil for a heap in the file
 	canAllocate bool
+	readOnly    bool // no right to write, no slot
+	sharing     sharing
 	reservation *probe.Reservation
 	unregister  func()
 
@@ -50,6 +52,14 @@ func (h *Heap) enter() error {
 }
 
 func (h *Heap) leave() { h.life.RUnlock() }
+
+// enterToWrite is enter for what changes the heap.
+func (h *Heap) enterToWrite() error {
+	if h.readOnly {
+		return ErrReadOnly
+	}
+	return h.enter()
+}
 
 // Name returns the name that the heap was created with.
 func (h *Heap) Name() string { return h.geometry.name }
@@ -86,15 +96,15 @@ func (h *Heap) OnClose(f func() error) error {
 }
 
 // File returns a new descriptor of the heap's file, to be inherited by or sent to another process,
-// which attaches with OpenFile. It carries none of this peer's locks. Of a heap that the kernel keeps it is the
-// side file, and the other process needs KernelFile's descriptor too, or what Options.Kernel can find by
-// itself. The caller closes it.
+// which attaches with OpenFile. It carries none of this peer's locks, and of a heap that is open for reading
+// alone no right to write. Of a heap that the kernel keeps it is the side file, and the other process needs
+// KernelFile's descriptor too, or what Options.Kernel can find by itself. The caller closes it.
 func (h *Heap) File() (*os.File, error) {
 	if err := h.enter(); err != nil {
 		return nil, err
 	}
 	defer h.leave()
-	f, err := sys.Reopen(h.file)
+	f, err := h.reopen()
 	return f, wrapOS(err)
 }
 
@@ -113,7 +123,9 @@ func (h *Heap) Close() error {
 	h.life.Lock()
 	defer h.life.Unlock()
 	h.closed = true
-	h.detach()
+	if !h.readOnly {
+		h.detach()
+	}
 	return errors.Join(append(errs, h.release())...)
 }
 
@@ -148,7 +160,7 @@ func (h *Heap) release() error {
 
 // mapRegion maps the region over the reservation.
 func (h *Heap) mapRegion() error {
-	m, err := h.reservation.Map(h.mapped(), true)
+	m, err := h.reservation.Map(h.mapped(), !h.readOnly)
 	if err != nil {
 		return fmt.Errorf("map %s: %w", h.mapped().Name(), err)
 	}

@@ -259,7 +259,7 @@ func (j *joining) open() (*Heap, error) {
 	}
 	given := j.reservation
 	j.reservation = nil
-	return attachTo(f, j.at.path(), given, nil)
+	return attachTo(&Heap{file: f, path: j.at.path(), reservation: given}, nil)
 }
 
 // meet takes part in one rendezvous, as coordinator or as member. It returns errAgain when it is over

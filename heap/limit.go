@@ -43,7 +43,7 @@ func (h *Heap) Limit() uint64 {
 // processes that commit different tables at the same instant may exceed the limit by those, 64 KiB to
 // 256 KiB each.
 func (h *Heap) SetLimit(bytes uint64) error {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return err
 	}
 	defer h.leave()

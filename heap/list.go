@@ -55,7 +55,7 @@ func Stat(name string, opts *Options) (Info, error) {
 }
 
 func statAt(at location) (Info, error) {
-	f, err := at.openNamed()
+	f, err := at.openNamedWith(sys.OpenAtReadOnly)
 	if err != nil {
 		return Info{}, err
 	}
@@ -110,16 +110,17 @@ func List(opts *Options) ([]Info, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list heaps: %w", err)
 	}
-	return listHeaps(at.dir, names), nil
+	return listHeaps(at, names), nil
 }
 
-func listHeaps(dir string, names []string) (infos []Info) {
+func listHeaps(in location, names []string) (infos []Info) {
 	for _, file := range names {
 		name, isHeap := strings.CutSuffix(file, suffix)
 		if !isHeap || checkName(name) != nil {
 			continue
 		}
-		at := location{dir: dir, file: file, private: true}
+		at := in
+		at.file = file
 		info, err := statAt(at)
 		if errors.Is(err, ErrNotExist) {
 			continue // removed meanwhile
@@ -169,8 +170,11 @@ func remove(at location, o *Options) error {
 	if !at.private && !looksLikeHeap(f) {
 		return fmt.Errorf("%w: %s holds no superblock, and is not in the private directory", ErrCorrupt, at.path())
 	}
-	// As long as all slots are locked nobody can attach.
+	// As long as all slots and the readers' byte are locked nobody can attach.
 	free, err := sys.TryLockRange(f, lockPeers, layout.MaxPeers)
+	if err == nil && free {
+		free, err = sys.TryLock(f, lockReader)
+	}
 	if err != nil {
 		return err
 	}

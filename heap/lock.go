@@ -16,6 +16,7 @@ const (
 	lockGrowth = lockRoots + 1               // held while storage is made by writing
 	lockCreate = lockRoots + 2               // held by the creator of a file that has no name yet
 	lockAlone  = lockRoots + 3               // held by the peer that keeps others from attaching
+	lockReader = lockRoots + 4               // shared by those who read alone, held by the peer that keeps them out
 )
 
 // lockPatience is how long a short lock of another process is waited for. Its holder does a few

@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/shmheap/shmheap/internal/sys"
 	"github.com/shmheap/shmheap/probe"
 )
 
@@ -32,46 +31,45 @@ func open(name string, o *Options) (*Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := at.openNamed()
+	f, err := at.openNamedWith(o.openAt())
 	if err != nil {
 		return nil, err
 	}
-	return attachTo(f, at.path(), nil, o.Kernel)
+	return attachTo(&Heap{file: f, path: at.path(), readOnly: o.ReadOnly, sharing: at.sharing}, o.Kernel)
 }
 
 // OpenFile attaches to the heap behind a descriptor that was inherited or received. f stays the
-// caller's and may be closed. The errors are Open's.
+// caller's and may be closed. The errors are Open's, and of the options it obeys ReadOnly, Group and Kernel.
 func OpenFile(f *os.File, opts *Options) (*Heap, error) {
 	if f == nil {
 		return nil, fmt.Errorf("open heap: no file: %w", os.ErrInvalid)
 	}
-	own, err := openOwn(f)
-	if err != nil {
-		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
-	}
-	h, err := attachTo(own, "", nil, opts.orDefault().Kernel)
+	h, err := openFile(f, opts.orDefault())
 	if err != nil {
 		return nil, fmt.Errorf("open heap from %s: %w", f.Name(), err)
 	}
 	return h, nil
 }
 
-// openOwn makes a description of our own: locks on one that we share with the process that passed it
+// openFile makes a description of our own: locks on one that we share with the process that passed it
 // on would be shared too.
-func openOwn(f *os.File) (*os.File, error) {
-	own, err := sys.Reopen(f)
+func openFile(f *os.File, o Options) (*Heap, error) {
+	s, err := o.sharing()
 	if err != nil {
+		return nil, err
+	}
+	h := &Heap{file: f, readOnly: o.ReadOnly, sharing: s}
+	if h.file, err = h.reopen(); err != nil {
 		return nil, wrapOS(err)
 	}
-	if err := checkFile(own); err != nil {
-		return nil, errors.Join(err, own.Close())
+	if err := s.checkFile(h.file); err != nil {
+		return nil, errors.Join(err, h.file.Close())
 	}
-	return own, nil
+	return attachTo(h, o.Kernel)
 }
 
-// attachTo takes f over, and a reservation that may be at the base already.
-func attachTo(f *os.File, path string, given *probe.Reservation, k Kernel) (*Heap, error) {
-	h := &Heap{file: f, path: path, reservation: given}
+// attachTo attaches by the file of h, with a reservation that may be at the base already.
+func attachTo(h *Heap, k Kernel) (*Heap, error) {
 	if err := h.attachTo(k); err != nil {
 		return nil, errors.Join(err, h.release())
 	}
@@ -88,7 +86,7 @@ func (h *Heap) attachTo(k Kernel) (err error) {
 	if err := h.openRegion(k); err != nil {
 		return err
 	}
-	if h.region == nil {
+	if h.region == nil && !h.readOnly {
 		if h.canAllocate, err = canAllocate(h.file); err != nil {
 			return err
 		}
@@ -101,6 +99,9 @@ func (h *Heap) attachTo(k Kernel) (err error) {
 	}
 	if err := h.checkRegion(); err != nil {
 		return err
+	}
+	if h.readOnly {
+		return h.enlist()
 	}
 	return h.attachNamed()
 }

@@ -29,12 +29,23 @@ type Options struct {
 	// heap's name in Dir. Used by Create alone; to open such a heap, give its path as its name.
 	Path string
 	// Dir is the private directory of the user's heaps. "" means $SHMHEAP_DIR, and without that
-	// /dev/shm/shmheap-UID on Linux and the user's cache directory elsewhere.
+	// /dev/shm/shmheap-UID on Linux and the user's cache directory elsewhere. With a Group it is
+	// /dev/shm/shmheap-gGID on Linux, and elsewhere there is none that members have in common.
 	Dir string
 	// Kernel keeps the region instead of the file, so that code in the kernel works in it too: see package
 	// kmod/arena, and kmod. Create makes the heap there. Open needs it for such a heap, and does not look at it
 	// for another; so does OpenFile, and Remove. nil is for heaps in files.
 	Kernel Kernel
+	// ReadOnly makes Open and OpenFile map the heap without the right to write: see OpenReadOnly.
+	ReadOnly bool
+	// Group, the name or the number of a group, lets its members have the heap: Create makes the file, and
+	// the private directory if there is none, the group's, with the modes 0660 and 2770 whatever the umask. Open
+	// wants the same Group, and then also accepts a file and a directory of any member that others than the members
+	// cannot touch. Each member can damage the heap, or remove it. Join is not for groups.
+	Group string
+	// GroupReads makes a heap that the members of Group can open with ReadOnly only: mode 0640. It is for Create
+	// alone.
+	GroupReads bool
 	// MaxPeers, MaxRoots and MaxCaches are the lengths of the tables. 0 means 1024, 256 and 4096.
 	MaxPeers, MaxRoots, MaxCaches uint32
 	// StartAgain makes Open, when something lies where the heap must be mapped, start the program of

@@ -39,7 +39,7 @@ type Peer struct {
 	Alive    bool      // what Heap.Alive says
 }
 
-// Peer returns the id of this attachment.
+// Peer returns the id of this attachment, 0 when the heap is open for reading alone.
 func (h *Heap) Peer() PeerID { return h.peer }
 
 // Alive reports whether the peer is still attached. A process that died, or detached, is not; one that
@@ -62,7 +62,7 @@ func (h *Heap) alive(id PeerID) (bool, error) {
 	if state.Load() != attachedState(id) {
 		return false, nil
 	}
-	if id == h.peer {
+	if id == h.peer && id != 0 {
 		return true, nil
 	}
 	locked, err := sys.Locked(h.file, lockPeers+int64(id.Slot()), 1)
@@ -150,7 +150,7 @@ func (h *Heap) detach() {
 // ReleaseDead frees the slots of dead peers, so that they are no longer listed. Package alloc calls it
 // when it has recovered what they held; an id stays dead for ever, whether its slot is free or not.
 func (h *Heap) ReleaseDead() error {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return err
 	}
 	defer h.leave()

@@ -39,7 +39,7 @@ func openMeeting(dir *os.File, heapFile string) (*meeting, error) {
 		switch {
 		case err == nil:
 			m.file = f
-			if err := checkFile(f); err != nil {
+			if err := (sharing{}).checkFile(f); err != nil {
 				return nil, errors.Join(err, f.Close())
 			}
 			return m, nil
@@ -111,7 +111,7 @@ func sweepMeeting(dir *os.File, name string) {
 	}
 	m := &meeting{dir: dir, file: f, name: name, sock: heapFile + socketSuffix}
 	defer m.close()
-	if leads, err := m.lead(); err == nil && leads && checkFile(f) == nil {
+	if leads, err := m.lead(); err == nil && leads && (sharing{}).checkFile(f) == nil {
 		_ = m.remove() // what stays is swept the next time
 	}
 }

@@ -50,7 +50,7 @@ func (h *Heap) LoadOrStoreRoot(r Root) (actual Root, loaded bool, err error) {
 // DeleteRoot takes the name away, that of a damaged root too. What it led to stays. It returns ErrNoRoot
 // or ErrBusy.
 func (h *Heap) DeleteRoot(name string) error {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return err
 	}
 	defer h.leave()
@@ -87,7 +87,7 @@ func (h *Heap) Roots() ([]Root, error) {
 }
 
 func (h *Heap) changeRoot(r Root, replace bool) (actual Root, loaded bool, err error) {
-	if err := h.enter(); err != nil {
+	if err := h.enterToWrite(); err != nil {
 		return r, false, err
 	}
 	defer h.leave()

@@ -36,7 +36,7 @@ func look(name string, o *Options) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := at.openNamed()
+	f, err := at.openNamedWith(sys.OpenAtReadOnly)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (w *watch) begin() error {
 	if err != nil {
 		return nil
 	}
-	if f, err := sys.Reopen(w.heap.file); err == nil && f.Close() == nil {
+	if f, err := w.heap.reopen(); err == nil && f.Close() == nil {
 		if told, err := closings.Wait(time.Now().Add(watchIdle)); told && err == nil {
 			w.closings = closings
 			return nil

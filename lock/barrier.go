@@ -40,6 +40,9 @@ func (b *Barrier) Init(parties int) error {
 // their contexts end. Whoever sees that all have come opens the barrier, so it does not matter which of
 // them dies when.
 func (b *Barrier) Wait(ctx context.Context, p Peers) error {
+	if _, err := writer(p); err != nil {
+		return err
+	}
 	round, at := uint64(0), -1
 	err := b.event.await(ctx, func(attempt) (bool, error) {
 		if at < 0 {

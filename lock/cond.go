@@ -21,6 +21,9 @@ type Cond struct {
 // in a loop. With ctx's error the mutex is held again too, unless that cannot be had either: every
 // other error is one of Mutex.Unlock or Mutex.Lock, of which ErrOwnerDied means that it is held.
 func (c *Cond) Wait(ctx context.Context, p Peers, m *Mutex) error {
+	if _, err := writer(p); err != nil {
+		return err
+	}
 	seq := c.event.seq.Load()
 	c.event.waiting.Swap(1)
 	if err := m.Unlock(p); err != nil {

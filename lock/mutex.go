@@ -36,8 +36,9 @@ const (
 // woken, but not for more than about a millisecond: then those who sleep come first. A process that is
 // stopped with the lock keeps it.
 func (m *Mutex) Lock(ctx context.Context, p Peers) error {
-	if m.word.CompareAndSwap(0, uint64(p.Peer())) {
-		return nil
+	own, err := writer(p)
+	if err != nil || m.word.CompareAndSwap(0, own) {
+		return err
 	}
 	return m.lockSlow(ctx, p)
 }
@@ -45,8 +46,9 @@ func (m *Mutex) Lock(ctx context.Context, p Peers) error {
 // TryLock takes the lock if it is free, and else returns ErrLocked. A holder that died is noticed. The
 // other errors are Lock's.
 func (m *Mutex) TryLock(p Peers) error {
-	if m.word.CompareAndSwap(0, uint64(p.Peer())) {
-		return nil
+	own, err := writer(p)
+	if err != nil || m.word.CompareAndSwap(0, own) {
+		return err
 	}
 	done, err := m.try(p, attempt{slept: true, overdue: true})
 	if err == nil && !done {
@@ -132,9 +134,9 @@ func (m *Mutex) wantWake(overdue bool) bool {
 // Killed behind the store, the lock is free and a sleeper may go unwoken for as long as it sleeps at most,
 // half a second.
 func (m *Mutex) Unlock(p Peers) error {
-	own := uint64(p.Peer())
-	if m.word.CompareAndSwap(own, 0) {
-		return nil
+	own, err := writer(p)
+	if err != nil || m.word.CompareAndSwap(own, 0) {
+		return err
 	}
 	return m.unlockSlow(own)
 }
@@ -166,9 +168,13 @@ func (m *Mutex) unlockSlow(own uint64) error {
 // MarkConsistent says that what the lock protects is in order again after ErrOwnerDied. It returns
 // ErrNotOwner when this process does not hold the lock.
 func (m *Mutex) MarkConsistent(p Peers) error {
+	own, err := writer(p)
+	if err != nil {
+		return err
+	}
 	for {
 		w := m.word.Load()
-		if w&peerMask != uint64(p.Peer()) {
+		if w&peerMask != own {
 			return ErrNotOwner
 		}
 		if w&bitDamaged == 0 || m.word.CompareAndSwap(w, w&^bitDamaged) {

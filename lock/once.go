@@ -25,6 +25,9 @@ func (o *Once) Do(ctx context.Context, p Peers, f func(again bool) error) error 
 	if o.word.Load() == onceDone {
 		return nil
 	}
+	if _, err := writer(p); err != nil {
+		return err
+	}
 	run, again := false, false
 	err := o.event.await(ctx, func(a attempt) (done bool, err error) {
 		done, run, again, err = o.try(p, a.overdue)

@@ -8,7 +8,7 @@ import (
 // Peers tells who this process is and who is alive. A *heap.Heap is one; the locks must lie in that heap,
 // or in other memory that the same processes share.
 type Peers interface {
-	// Peer returns the id of this process.
+	// Peer returns the id of this process; 0 is one that may only read, and takes no lock.
 	Peer() heap.PeerID
 	// Alive reports whether the peer lives. The answer "no" is final.
 	Alive(heap.PeerID) (bool, error)
@@ -27,6 +27,16 @@ func dead(p Peers, w uint64) (bool, error) {
 	}
 	alive, err := p.Alive(ownerOf(w))
 	return err == nil && !alive, err
+}
+
+// writer returns the caller's word, or heap.ErrReadOnly for one that is no peer, as it has the heap open for
+// reading alone.
+func writer(p Peers) (uint64, error) {
+	id := p.Peer()
+	if id == 0 {
+		return 0, heap.ErrReadOnly
+	}
+	return uint64(id), nil
 }
 
 // holders is a table of those who hold something together: a word each, 0 when it is free.

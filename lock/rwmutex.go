@@ -28,7 +28,10 @@ type RWMutex struct {
 // A reader enters itself and then looks for a writer, a writer does it the other way round, and both do
 // so with full barriers: one of them sees the other.
 func (rw *RWMutex) RLock(ctx context.Context, p Peers) error {
-	own := uint64(p.Peer())
+	own, err := writer(p)
+	if err != nil {
+		return err
+	}
 	return rw.writer.event.await(ctx, func(a attempt) (bool, error) {
 		if busy, err := rw.written(p, a.overdue); busy || err != nil {
 			return false, err
@@ -69,7 +72,11 @@ func (rw *RWMutex) written(p Peers, ask bool) (bool, error) {
 
 // RUnlock gives one hold of this process back. It returns ErrNotOwner when it has none.
 func (rw *RWMutex) RUnlock(p Peers) error {
-	if !holders(rw.readers[:]).drop(uint64(p.Peer())) {
+	own, err := writer(p)
+	if err != nil {
+		return err
+	}
+	if !holders(rw.readers[:]).drop(own) {
 		return ErrNotOwner
 	}
 	rw.writer.event.wake(all)

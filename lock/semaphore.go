@@ -35,7 +35,10 @@ func (s *Semaphore) Init(permits int) error {
 // Acquire takes a permit, waiting for one as long as ctx lets it. The permits of the dead are found when
 // it has waited for a millisecond.
 func (s *Semaphore) Acquire(ctx context.Context, p Peers) error {
-	own := uint64(p.Peer())
+	own, err := writer(p)
+	if err != nil {
+		return err
+	}
 	return s.event.await(ctx, func(a attempt) (bool, error) {
 		at, err := s.table().take(p, own, a.overdue)
 		return err == nil && at >= 0, err
@@ -44,7 +47,11 @@ func (s *Semaphore) Acquire(ctx context.Context, p Peers) error {
 
 // TryAcquire takes a permit, that of a dead holder too, or returns ErrLocked.
 func (s *Semaphore) TryAcquire(p Peers) error {
-	at, err := s.table().take(p, uint64(p.Peer()), true)
+	own, err := writer(p)
+	if err != nil {
+		return err
+	}
+	at, err := s.table().take(p, own, true)
 	if err == nil && at < 0 {
 		return ErrLocked
 	}
@@ -53,7 +60,11 @@ func (s *Semaphore) TryAcquire(p Peers) error {
 
 // Release gives a permit back. It returns ErrNotOwner when this process has none.
 func (s *Semaphore) Release(p Peers) error {
-	if !s.table().drop(uint64(p.Peer())) {
+	own, err := writer(p)
+	if err != nil {
+		return err
+	}
+	if !s.table().drop(own) {
 		return ErrNotOwner
 	}
 	s.event.wake(1)

@@ -267,8 +267,12 @@ func (r *Reader) skip(sequence uint64) error {
 }
 
 // Read is TryRead that waits for a record: it spins for a moment and then sleeps. It also returns ctx's
-// error, and ErrNoProducers when the writer has died.
+// error, and ErrNoProducers when the writer has died. Who sleeps has to say so in the ring: in a heap that is
+// open for reading alone it returns heap.ErrReadOnly, and TryRead works.
 func (r *Reader) Read(ctx context.Context, record []uint64) (lost uint64, err error) {
+	if err := mayWrite(r.ring.q.region); err != nil {
+		return 0, err
+	}
 	err = r.waiter.await(ctx, ErrEmpty, func() error {
 		lost, err = r.TryRead(record)
 		return err

@@ -1,7 +1,7 @@
 package queue
 
 // Close lets nothing be pushed any more. Consumers pop what is left and then get ErrClosed; producers get
-// it at once. It may be called any number of times, by any process.
+// it at once. It may be called any number of times, by any process that may write; for others it does nothing.
 //
 // A bit says that the queue is closed, and producers look at it before each attempt. One that was
 // stopped between that look and its store could still push behind a consumer's back, so the free slots
@@ -9,6 +9,9 @@ package queue
 // the queue empty does the rest. Where a single producer pushes with plain stores, an end that another
 // process has put before it may be overwritten by the one element that it was about to push.
 func (q *Queue) Close() {
+	if mayWrite(q.region) != nil {
+		return
+	}
 	q.head.State.Or(StateClosed)
 	q.seal(q.seek(q.head.Tail.Load(), ProducerRole))
 	q.head.Pops.ringAll()

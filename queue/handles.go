@@ -31,6 +31,9 @@ func handleRole(owner uint64) (Role, bool) {
 // attach takes an entry of the table. The only producer and the only consumer of a queue have an entry
 // each, the first and the second, so that two of them cannot both find one.
 func (q *Queue) attach(role Role, single bool) (handle, error) {
+	if err := mayWrite(q.region); err != nil {
+		return handle{}, err
+	}
 	own := handleOwner(role, q.region.Peer())
 	if single {
 		got, err := q.take(int(role), own)

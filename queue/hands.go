@@ -123,6 +123,9 @@ func (h *Hands) Hand() (*Hand, error) {
 }
 
 func (h *Hands) takeRecord() (*Hand, error) {
+	if err := mayWrite(h.region); err != nil {
+		return nil, err
+	}
 	own := handOwner(handTaken, h.region.Peer())
 	for id := 1; id < len(h.records); id++ {
 		r := &h.records[id]

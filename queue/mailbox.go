@@ -116,6 +116,9 @@ type side struct {
 
 // attach makes this process one end of the mailbox, unless a live one has it.
 func (m *Mailbox) attach(role Role) (side, error) {
+	if err := mayWrite(m.region); err != nil {
+		return side{}, err
+	}
 	s := side{box: m.box, own: &m.box.Owners[role], owner: handleOwner(role, m.region.Peer()), mine: uint64(role)}
 	q := &Queue{region: m.region, kind: SPSC, head: &Header{}, table: m.box.Owners[:]}
 	if got, err := q.take(int(role), s.owner); err != nil || !got {

@@ -20,6 +20,14 @@ type region interface {
 	Alive(heap.PeerID) (bool, error)
 }
 
+// mayWrite returns heap.ErrReadOnly when the heap is open for reading alone: then there is no peer.
+func mayWrite(r region) error {
+	if r.Peer() == 0 {
+		return heap.ErrReadOnly
+	}
+	return nil
+}
+
 // Options say what a new queue is like. The zero value is valid: an MPMC queue of 1024 elements.
 type Options struct {
 	Kind Kind // 0 means MPMC

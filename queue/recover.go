@@ -45,6 +45,9 @@ func (h *Hands) Recover() (Recovered, error) {
 
 // lock makes this peer the recoverer. A recoverer that died is followed, one that is stopped is not.
 func (h *Hands) lock() (unlock func(), err error) {
+	if err := mayWrite(h.region); err != nil {
+		return nil, fmt.Errorf("recover hands: %w", err)
+	}
 	own := handOwner(handTaken, h.region.Peer())
 	old := h.head.Recoverer.Load()
 	if old != 0 {

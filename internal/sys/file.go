@@ -12,7 +12,7 @@ import (
 
 // FileInfo is what fstat says of an open file.
 type FileInfo struct {
-	UID       int
+	UID, GID  int
 	Mode      uint32 // permission bits
 	Regular   bool
 	Directory bool
@@ -35,6 +35,7 @@ func Stat(f *os.File) (FileInfo, error) {
 	}
 	return FileInfo{
 		UID:       int(st.Uid),
+		GID:       int(st.Gid),
 		Mode:      uint32(st.Mode) & 0o7777,
 		Regular:   uint32(st.Mode)&unix.S_IFMT == unix.S_IFREG,
 		Directory: uint32(st.Mode)&unix.S_IFMT == unix.S_IFDIR,
@@ -56,6 +57,11 @@ func OpenDir(path string) (*os.File, error) {
 // FIFO or a device.
 func OpenAt(dir *os.File, name string) (*os.File, error) {
 	return open(int(dir.Fd()), name, filepath.Join(dir.Name(), name), unix.O_RDWR|unix.O_NONBLOCK, 0)
+}
+
+// OpenAtReadOnly is OpenAt for reading alone.
+func OpenAtReadOnly(dir *os.File, name string) (*os.File, error) {
+	return open(int(dir.Fd()), name, filepath.Join(dir.Name(), name), unix.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
 // CreateAt makes name in dir, which must not exist, with mode 0600 whatever the umask.

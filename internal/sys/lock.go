@@ -19,7 +19,16 @@ func TryLock(f *os.File, off int64) (bool, error) { return TryLockRange(f, off, 
 
 // TryLockRange locks the n bytes at off, all or none.
 func TryLockRange(f *os.File, off, n int64) (bool, error) {
-	err := rangeLock(f, off, n, unix.F_WRLCK)
+	return locked(f, rangeLock(f, off, n, unix.F_WRLCK))
+}
+
+// TryLockShared locks the byte at off of f, which need not be writable, together with others that do the
+// same, and reports whether it could. TryLock excludes them and is excluded by them.
+func TryLockShared(f *os.File, off int64) (bool, error) {
+	return locked(f, rangeLock(f, off, 1, unix.F_RDLCK))
+}
+
+func locked(f *os.File, err error) (bool, error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
 	}
@@ -34,9 +43,10 @@ func UnlockRange(f *os.File, off, n int64) error {
 	return pathError("unlock", f.Name(), rangeLock(f, off, n, unix.F_UNLCK))
 }
 
-// Locked reports whether another description than f holds a lock on one of the n bytes at off.
+// Locked reports whether another description than f holds a lock of TryLock on one of the n bytes at off. A
+// shared lock, which needs no right to write, does not count.
 func Locked(f *os.File, off, n int64) (bool, error) {
-	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: off, Len: n}
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: off, Len: n}
 	err := retry(func() error { return unix.FcntlFlock(f.Fd(), ofdGetLock, &lock) })
 	return err == nil && lock.Type != unix.F_UNLCK, pathError("query lock", f.Name(), err)
 }

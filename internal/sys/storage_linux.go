@@ -57,11 +57,16 @@ func sealedSize(f *os.File, size int64) error {
 }
 
 // Reopen opens the file behind f anew: another open file description, whose locks are its own.
-func Reopen(f *os.File) (*os.File, error) {
+func Reopen(f *os.File) (*os.File, error) { return reopen(f, unix.O_RDWR) }
+
+// ReopenReadOnly is Reopen for reading alone.
+func ReopenReadOnly(f *os.File) (*os.File, error) { return reopen(f, unix.O_RDONLY) }
+
+func reopen(f *os.File, access int) (*os.File, error) {
 	path := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
 	var fd int
 	err := retry(func() (err error) {
-		fd, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		fd, err = unix.Open(path, access|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		return err
 	})
 	if errors.Is(err, unix.ENOENT) {

@@ -32,12 +32,17 @@ func Anonymous(name string, size int64) (*os.File, error) {
 
 // Reopen opens the file behind f anew. Without /proc that needs a name: a file without one returns
 // errors.ErrUnsupported.
-func Reopen(f *os.File) (*os.File, error) {
+func Reopen(f *os.File) (*os.File, error) { return reopen(f, OpenAt) }
+
+// ReopenReadOnly is Reopen for reading alone.
+func ReopenReadOnly(f *os.File) (*os.File, error) { return reopen(f, OpenAtReadOnly) }
+
+func reopen(f *os.File, open func(dir *os.File, name string) (*os.File, error)) (*os.File, error) {
 	dir, err := OpenDir(filepath.Dir(f.Name()))
 	if err != nil {
 		return nil, fmt.Errorf("reopen %s: %w", f.Name(), errors.ErrUnsupported)
 	}
-	again, err := OpenAt(dir, filepath.Base(f.Name()))
+	again, err := open(dir, filepath.Base(f.Name()))
 	if err := errors.Join(err, dir.Close()); err != nil {
 		return nil, fmt.Errorf("reopen %s: %w", f.Name(), errors.ErrUnsupported)
 	}

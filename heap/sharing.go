@@ -1,0 +1,109 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/shmheap/shmheap/internal/sys"
+)
+
+// sharing says who may have a heap: its user alone, or the members of a group. The zero value is the former.
+type sharing struct {
+	group bool
+	gid   int
+	reads bool // members may only read
+}
+
+// sharing looks the group up.
+func (o *Options) sharing() (sharing, error) {
+	if o.Group == "" {
+		return sharing{}, nil
+	}
+	gid, err := strconv.Atoi(o.Group)
+	if err == nil && gid >= 0 {
+		return sharing{true, gid, o.GroupReads}, nil
+	}
+	found, err := user.LookupGroup(o.Group)
+	if err != nil {
+		return sharing{}, fmt.Errorf("%w: %w", ErrGroup, err)
+	}
+	gid, err = strconv.Atoi(found.Gid)
+	if err != nil {
+		return sharing{}, fmt.Errorf("%w: %q has the number %q", ErrGroup, o.Group, found.Gid)
+	}
+	return sharing{true, gid, o.GroupReads}, nil
+}
+
+// Modes of what a group shares. The directory hands its group on; files get it all the same before they get a name.
+const (
+	groupDirMode   = 0o770 | os.ModeSetgid
+	groupFileMode  = 0o660
+	groupReadsMode = 0o640
+)
+
+// makeDir makes the private directory, if there is none. One that a group shares is its maker's alone until it is
+// the group's.
+func (s sharing) makeDir(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil || !s.group {
+		return err
+	}
+	dir, err := sys.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return errors.Join(dir.Chown(-1, s.gid), dir.Chmod(groupDirMode))
+}
+
+// give lets the group have a new file. Nobody but its maker knows it yet.
+func (s sharing) give(f *os.File) error {
+	if !s.group {
+		return nil
+	}
+	mode := os.FileMode(groupFileMode)
+	if s.reads {
+		mode = groupReadsMode
+	}
+	if err := f.Chown(-1, s.gid); err != nil {
+		return wrapOS(err)
+	}
+	return wrapOS(f.Chmod(mode))
+}
+
+// check returns an error when others than those who share the heap can touch f, or own it. A file of a group was
+// given to it by a member, as the kernel lets nobody else.
+func (s sharing) check(f *os.File) error {
+	st, err := sys.Stat(f)
+	if err != nil {
+		return err
+	}
+	if private := isPrivate(f, st); private == nil || !s.group {
+		return private
+	}
+	switch {
+	case st.GID != s.gid:
+		return fmt.Errorf("%w: %s belongs to group %d, not %d", ErrPermission, f.Name(), st.GID, s.gid)
+	case st.Mode&0o007 != 0:
+		return fmt.Errorf("%w: %s has mode %04o", ErrInsecure, f.Name(), st.Mode)
+	}
+	return nil
+}
+
+// checkFile is check for the file of a heap.
+func (s sharing) checkFile(f *os.File) error {
+	st, err := sys.Stat(f)
+	if err != nil {
+		return err
+	}
+	if !st.Regular {
+		return fmt.Errorf("%w: %s is not a regular file", ErrInsecure, f.Name())
+	}
+	return s.check(f)
+}

@@ -19,6 +19,7 @@ var (
 	ErrQuota         = errors.New("quota of the peer")
 	ErrMisuse        = errors.New("memory was misused")
 	ErrOccupied      = errors.New("word is not nil")
+	ErrPointers      = errors.New("blocks hold raw pointers")
 	ErrPublished     = errors.New("arena is published")
 	ErrNotPublished  = errors.New("arena is not published")
 	ErrInArena       = fmt.Errorf("inside an arena: %w", ErrNotAllocated) // blocks of an arena are freed together

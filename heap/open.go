@@ -101,9 +101,26 @@ func (h *Heap) attachTo(k Kernel) (err error) {
 		return err
 	}
 	if h.readOnly {
-		return h.enlist()
+		err = h.enlist()
+	} else {
+		err = h.attachNamed()
 	}
-	return h.attachNamed()
+	if err != nil {
+		return err
+	}
+	return h.stillAtBase()
+}
+
+// stillAtBase returns ErrBusy when the heap was given another base after its superblock was read. From now on it
+// cannot be, as this process is attached.
+func (h *Heap) stillAtBase() error {
+	if h.super.Base == h.geometry.base {
+		return nil
+	}
+	if !h.readOnly {
+		h.detach()
+	}
+	return fmt.Errorf("%w: it got another base meanwhile", ErrBusy)
 }
 
 // reserveBase reserves the recorded base, unless it was given.

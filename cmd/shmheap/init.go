@@ -26,6 +26,9 @@ machines that have more (5-level paging on x86-64, 52 bits on arm64). Nobody els
 is there; but programs that keep numbers in the upper bits of pointers, such as
 JavaScript engines, and sanitizers cannot use such a heap.
 
+With --group, the members of a group can open the heap, if they say --group too;
+with --group-reads they can read it, and say --read-only as well.
+
 With --pid and --profile, the base is chosen where these processes, and
 programs that "shmheap survey" has looked at, have nothing; a --base where they
 have, or may have, something is refused. See "shmheap probe --help".`
@@ -35,6 +38,7 @@ const initExample = `  shmheap init orders --size 4GiB
   shmheap init ./here.heap --size 512MB
   shmheap init orders --base 0x5500_0000_0000
   shmheap init orders --size 16TiB --above
+  shmheap init orders --group traders --group-reads
   shmheap init orders --pid 4711 --profile node.json`
 
 // initFlags are the flags of init.
@@ -46,6 +50,7 @@ type initFlags struct {
 	above bool
 	path  string
 	peers uint32
+	reads bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -74,6 +79,7 @@ func (a *app) initCommand() *cobra.Command {
 	addAbove(flags, &f.above)
 	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
 	flags.Uint32Var(&f.peers, "max-peers", 0, "how many processes can be attached at once (default 1024)")
+	flags.BoolVar(&f.reads, "group-reads", false, "let the members of --group read the heap, and not write it")
 	cmd.MarkFlagFilename("path")
 	cmd.MarkFlagFilename("profile")
 	return cmd
@@ -82,7 +88,7 @@ func (a *app) initCommand() *cobra.Command {
 // init makes a heap and leaves it.
 func (a *app) init(name string, f *initFlags) error {
 	opts := a.options()
-	opts.Limit = uint64(f.limit)
+	opts.Limit, opts.GroupReads = uint64(f.limit), f.reads
 	opts.Size, opts.Base, opts.Path, opts.MaxPeers, opts.Above = uint64(f.size), uint64(f.base), f.path, f.peers, f.above
 	if strings.ContainsRune(name, filepath.Separator) {
 		if f.path != "" {

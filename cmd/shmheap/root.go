@@ -16,7 +16,8 @@ address in every process that opens them, so that processes can share plain
 pointers.
 
 Each heap is a file in a private directory: --dir, or else $SHMHEAP_DIR, or
-else /dev/shm/shmheap-UID on Linux and the user's cache directory on macOS.
+else /dev/shm/shmheap-UID on Linux and the user's cache directory on macOS. With
+--group it is a directory, and are heaps, that the members of a group share.
 Wherever a command wants a NAME, a word with a / in it is the path of a heap
 that lies elsewhere.
 
@@ -35,6 +36,8 @@ type app struct {
 	out, err io.Writer
 	json     bool
 	dir      string
+	group    string
+	readOnly bool
 	ready    bool     // the command line is understood: errors from here on are no usage errors
 	args     []string // of the subcommand; set with ready
 }
@@ -69,12 +72,14 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	flags.StringVar(&a.dir, "dir", "", "private `directory` of the heaps")
 	root.MarkPersistentFlagDirname("dir")
+	flags.StringVar(&a.group, "group", "", "share the heaps with the members of a `group`, a name or a number")
+	flags.BoolVar(&a.readOnly, "read-only", false, "attach without the right to write: nothing is changed, nothing recovered")
 	root.AddCommand(
 		a.initCommand(), a.lsCommand(), a.infoCommand(), a.pprofCommand(), a.checkCommand(),
 		a.recoverCommand(), a.rmCommand(), a.demoCommand(), a.probeCommand(), a.surveyCommand(),
 	)
 	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand(), a.benchCommand())
-	root.AddCommand(a.leaksCommand(), a.collectCommand())
+	root.AddCommand(a.leaksCommand(), a.collectCommand(), a.rebaseCommand())
 	return root
 }
 
@@ -87,7 +92,7 @@ func interruptible() context.Context {
 
 // options returns the options that the persistent flags stand for.
 func (a *app) options() *heap.Options {
-	return &heap.Options{Dir: a.dir}
+	return &heap.Options{Dir: a.dir, Group: a.group, ReadOnly: a.readOnly}
 }
 
 // oneName is for commands with the argument NAME: it completes the names of

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", program+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Setenv("SHMHEAP_DIR", filepath.Join(env.WorkDir, "heaps"))
 			env.Setenv("GOROOT", goroot())
+			env.Setenv("GID", strconv.Itoa(os.Getgid()))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

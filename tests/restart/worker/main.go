@@ -8,10 +8,10 @@ import (
 	"os"
 	"strconv"
 	"structs"
-	"unsafe"
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/queue"
 )
 
@@ -100,7 +100,7 @@ func empty(a *alloc.Allocator, q *queue.Queue) (n uint64, err error) {
 		if err != nil {
 			return n, err
 		}
-		if (*node)(a.Heap().Memory().Pointer(off)).value == 0 {
+		if mem.View[node](a.Heap().Memory(), off).value == 0 {
 			return n, fmt.Errorf("element %#x is no node", off)
 		}
 		n++
@@ -123,7 +123,7 @@ func grow(a *alloc.Allocator, q *queue.Queue, first *node, length uint64, n int)
 		if next.text, err = alloc.MakeString(a, build); err != nil {
 			return err
 		}
-		off, _ := a.Heap().Memory().Offset(unsafe.Pointer(next))
+		off, _ := mem.OffsetOf(a.Heap().Memory(), next)
 		if err := errors.Join(alloc.StoreRoot(a, "list", next), p.TryPush(off)); err != nil {
 			return err
 		}

@@ -133,6 +133,7 @@ func (h *Heap) Decommit(off, n uint64) error {
 }
 
 func (h *Heap) decommit(first, end uint64) error {
+	h.clearEdges(first<<layout.GranuleShift, end<<layout.GranuleShift)
 	for word, bits := range layout.BitRange(first, end) {
 		h.committed[word].And(^bits)
 	}
@@ -146,6 +147,18 @@ func (h *Heap) decommit(first, end uint64) error {
 		return nil
 	}
 	return wrapOS(err)
+}
+
+// clearEdges clears what lies in pages of a file system that the hole would cover in part only: hugetlbfs clears that
+// since Linux 5.19, and left it before.
+func (h *Heap) clearEdges(begin, end uint64) {
+	if h.block <= layout.GranuleSize {
+		return
+	}
+	first := min((begin+h.block-1)&^(h.block-1), end)
+	last := max(end&^(h.block-1), first)
+	clear(h.memory.Bytes(begin, first-begin))
+	clear(h.memory.Bytes(last, end-last))
 }
 
 // IsCommitted reports whether the byte at off may be touched. In a closed heap none may.

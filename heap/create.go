@@ -110,7 +110,7 @@ func createAnonymous(name string, o *Options) (*Heap, error) {
 
 // initialise turns an empty file of our own into a complete heap.
 func initialise(h *Heap, name string, o *Options) (*Heap, error) {
-	h.reservation = o.reservation
+	h.reservation, h.hugePages, h.interleave = o.reservation, o.HugePages, o.Interleave
 	err := h.initialise(name, o)
 	if err != nil {
 		return nil, errors.Join(err, dropRegion(h.file, o.Kernel), h.release())
@@ -176,10 +176,19 @@ func (h *Heap) sizeFile(o *Options) error {
 	if h.geometry.Geometry, err = o.newGeometry(st.BlockSize); err != nil {
 		return err
 	}
+	h.block = blockOf(st)
 	if st.Size == int64(h.geometry.Size) {
 		return nil // a sealed memfd
 	}
 	return wrapOS(h.file.Truncate(int64(h.geometry.Size)))
+}
+
+// blockOf returns the unit of storage of a file if it is more than a granule: a huge page.
+func blockOf(st sys.FileInfo) uint64 {
+	if block := uint64(st.BlockSize); st.BlockSize > layout.GranuleSize && block&(block-1) == 0 {
+		return block
+	}
+	return 0
 }
 
 // reserveNew chooses the base: the caller's, or one that package probe finds. The user and the name
@@ -203,8 +212,8 @@ func (h *Heap) reserveNew(name string, o *Options) (err error) {
 		return err
 	}
 	h.geometry.base = h.reservation.Range().Start
-	if h.geometry.base%layout.GranuleSize != 0 {
-		return fmt.Errorf("%w: base %#x is not a multiple of %d", ErrSize, h.geometry.base, layout.GranuleSize)
+	if unit := max(h.block, layout.GranuleSize); h.geometry.base%unit != 0 {
+		return fmt.Errorf("%w: base %#x is not a multiple of %d", ErrSize, h.geometry.base, unit)
 	}
 	if w := o.kernelLimits().Within; w != 0 && h.geometry.base/w != (h.geometry.base+h.geometry.Size-1)/w {
 		return fmt.Errorf("%w: %#x bytes at %#x cross a multiple of %#x, which a region of kind %q must not",

@@ -16,14 +16,16 @@ import (
 // Heap is an open heap: a mapping of the region at its base, and one slot in the table of peers. Its
 // methods may be called by any number of goroutines; after Close they return ErrClosed or zero.
 type Heap struct {
-	file        *os.File     // this process's own file description: it carries the locks
-	path        string       // "" for an anonymous heap
-	region      KernelRegion // what is mapped instead of file, nil for a heap in the file
-	canAllocate bool
-	readOnly    bool // no right to write, no slot
-	sharing     sharing
-	reservation *probe.Reservation
-	unregister  func()
+	file                  *os.File     // this process's own file description: it carries the locks
+	path                  string       // "" for an anonymous heap
+	region                KernelRegion // what is mapped instead of file, nil for a heap in the file
+	canAllocate           bool
+	hugePages, interleave bool   // what Options say
+	block                 uint64 // bytes that the file system gives storage to at once, 0 for less than a granule
+	readOnly              bool   // no right to write, no slot
+	sharing               sharing
+	reservation           *probe.Reservation
+	unregister            func()
 
 	geometry  geometry
 	memory    mem.Memory
@@ -166,7 +168,20 @@ func (h *Heap) mapRegion() error {
 	}
 	h.viewTables(m)
 	h.onClose = []func() error{}
-	return nil
+	return h.advise()
+}
+
+// advise tells the kernel what the options want of the mapping.
+func (h *Heap) advise() error {
+	var errs []error
+	all := h.memory.Bytes(0, h.memory.Size())
+	if h.hugePages {
+		errs = append(errs, sys.AdviseHuge(all))
+	}
+	if h.interleave {
+		errs = append(errs, sys.Interleave(all))
+	}
+	return errors.Join(errs...)
 }
 
 // viewTables makes the views of the tables in m.

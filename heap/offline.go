@@ -61,6 +61,9 @@ func (f *Offline) take() (err error) {
 	if f.geometry, err = readSuperblock(f.file); err != nil {
 		return err
 	}
+	if _, err := f.geometry.kernelFor(nil); err != nil {
+		return err // its superblock is not in the file
+	}
 	if f.reservation, err = probe.Find(f.geometry.Size, &probe.Options{Key: "offline/" + f.geometry.name}); err != nil {
 		return err
 	}
@@ -85,7 +88,7 @@ func (f *Offline) Geometry() layout.Geometry { return f.geometry.Geometry }
 
 // SetBase gives the heap another base, at which everybody who opens it from now on has it. It changes the superblock
 // and nothing else: raw pointers in the heap lead to the old place. It returns ErrSize for a base that is no multiple of
-// 64 KiB or too high for any machine.
+// 64 KiB or too high for any machine. A heap that the kernel keeps has no other base.
 //
 // The superblock is written with one write of 512 bytes, which a kill does not interrupt, and then forced
 // to the disk.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/sys"
 	"github.com/shmheap/shmheap/probe"
 )
 
@@ -35,7 +36,7 @@ func open(name string, o *Options) (*Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attachTo(&Heap{file: f, path: at.path(), readOnly: o.ReadOnly, sharing: at.sharing}, o.Kernel)
+	return attachTo(&Heap{file: f, path: at.path(), readOnly: o.ReadOnly, sharing: at.sharing, hugePages: o.HugePages, interleave: o.Interleave}, o.Kernel)
 }
 
 // OpenFile attaches to the heap behind a descriptor that was inherited or received. f stays the
@@ -58,7 +59,7 @@ func openFile(f *os.File, o Options) (*Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Heap{file: f, readOnly: o.ReadOnly, sharing: s}
+	h := &Heap{file: f, readOnly: o.ReadOnly, sharing: s, hugePages: o.HugePages, interleave: o.Interleave}
 	if h.file, err = h.reopen(); err != nil {
 		return nil, wrapOS(err)
 	}
@@ -86,6 +87,11 @@ func (h *Heap) attachTo(k Kernel) (err error) {
 	if err := h.openRegion(k); err != nil {
 		return err
 	}
+	st, err := sys.Stat(h.file)
+	if err != nil {
+		return err
+	}
+	h.block = blockOf(st)
 	if h.region == nil && !h.readOnly {
 		if h.canAllocate, err = canAllocate(h.file); err != nil {
 			return err

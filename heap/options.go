@@ -36,6 +36,15 @@ type Options struct {
 	// kmod/arena, and kmod. Create makes the heap there. Open needs it for such a heap, and does not look at it
 	// for another; so does OpenFile, and Remove. nil is for heaps in files.
 	Kernel Kernel
+	// HugePages asks the kernel to back the region by huge pages: on Linux, tmpfs and with sysfs
+	// transparent_hugepage/shmem_enabled at "advise" or more. Prepare puts what is there already into huge pages. Each
+	// process asks for its own mapping. Errors of Create and Open wrap errors.ErrUnsupported where there are none. A
+	// heap in a file on hugetlbfs has huge pages without asking.
+	HugePages bool
+	// Interleave spreads the storage that the region gets from now on over the NUMA nodes of the machine, for heaps
+	// that processes on all nodes use alike. On tmpfs it is a property of the file until it goes. Errors of Create and Open
+	// wrap errors.ErrUnsupported where there are no nodes.
+	Interleave bool
 	// ReadOnly makes Open and OpenFile map the heap without the right to write: see OpenReadOnly.
 	ReadOnly bool
 	// Group, the name or the number of a group, lets its members have the heap: Create makes the file, and

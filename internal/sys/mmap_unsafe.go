@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mapFlags leave out what hugetlbfs would do without MAP_NORESERVE: set pages aside for all of the mapping at once.
+const mapFlags = unix.MAP_SHARED | unix.MAP_FIXED | unix.MAP_NORESERVE
+
 // MapFile maps the first size bytes of f, shared, over [base, base+size), all of which must be the
 // caller's own reservation, and returns base as a pointer. f may be closed afterwards. On error the
 // reservation may be gone (man 2 mmap); on os.ErrClosed and os.ErrInvalid it is not.
@@ -24,7 +27,7 @@ func MapFile(f *os.File, base, size uint64, writable bool) (unsafe.Pointer, erro
 	var p unsafe.Pointer
 	var errno error
 	err = conn.Control(func(fd uintptr) {
-		p, errno = unix.MmapPtr(int(fd), 0, pointer(base), uintptr(size), prot, unix.MAP_SHARED|unix.MAP_FIXED)
+		p, errno = unix.MmapPtr(int(fd), 0, pointer(base), uintptr(size), prot, mapFlags)
 	})
 	if err != nil { // the one reason for which Control does not call
 		return nil, os.ErrClosed

@@ -51,6 +51,7 @@ type initFlags struct {
 	path  string
 	peers uint32
 	reads bool
+	nodes bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -79,6 +80,7 @@ func (a *app) initCommand() *cobra.Command {
 	addAbove(flags, &f.above)
 	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
 	flags.Uint32Var(&f.peers, "max-peers", 0, "how many processes can be attached at once (default 1024)")
+	flags.BoolVar(&f.nodes, "interleave", false, "spread the heap's memory over the NUMA nodes of the machine")
 	flags.BoolVar(&f.reads, "group-reads", false, "let the members of --group read the heap, and not write it")
 	cmd.MarkFlagFilename("path")
 	cmd.MarkFlagFilename("profile")
@@ -88,7 +90,7 @@ func (a *app) initCommand() *cobra.Command {
 // init makes a heap and leaves it.
 func (a *app) init(name string, f *initFlags) error {
 	opts := a.options()
-	opts.Limit, opts.GroupReads = uint64(f.limit), f.reads
+	opts.Limit, opts.GroupReads, opts.Interleave = uint64(f.limit), f.reads, f.nodes
 	opts.Size, opts.Base, opts.Path, opts.MaxPeers, opts.Above = uint64(f.size), uint64(f.base), f.path, f.peers, f.above
 	if strings.ContainsRune(name, filepath.Separator) {
 		if f.path != "" {

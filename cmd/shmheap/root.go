@@ -79,7 +79,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.recoverCommand(), a.rmCommand(), a.demoCommand(), a.probeCommand(), a.surveyCommand(),
 	)
 	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand(), a.benchCommand())
-	root.AddCommand(a.leaksCommand(), a.collectCommand(), a.rebaseCommand())
+	root.AddCommand(a.leaksCommand(), a.collectCommand(), a.rebaseCommand(), a.prepareCommand())
 	return root
 }
 

@@ -80,7 +80,8 @@ func createIn(dir *os.File, at location, name string, o *Options) (*Heap, error)
 
 // CreateAnonymous makes a heap without a file name and attaches to it. It lives as long as a process
 // has it open or a descriptor of it exists; pass [Heap.File] on and attach with OpenFile. The errors
-// are Create's.
+// are Create's. On macOS others can attach until its maker closes it, and of a maker that is killed a temporary
+// file stays.
 func CreateAnonymous(opts *Options) (*Heap, error) {
 	o := opts.orDefault()
 	const name = "anonymous"
@@ -103,9 +104,9 @@ func createAnonymous(name string, o *Options) (*Heap, error) {
 	defer f.Close() // whoever made the descriptor before the fork shares its locks: use one of our own
 	own, err := sys.Reopen(f)
 	if err != nil {
-		return nil, wrapOS(err)
+		return nil, errors.Join(wrapOS(err), sys.ForgetAnonymous(f))
 	}
-	return initialise(&Heap{file: own}, name, o)
+	return initialise(&Heap{file: own, unnamed: true}, name, o)
 }
 
 // initialise turns an empty file of our own into a complete heap.

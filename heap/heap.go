@@ -22,6 +22,7 @@ type Heap struct {
 	canAllocate           bool
 	hugePages, interleave bool   // what Options say
 	block                 uint64 // bytes that the file system gives storage to at once, 0 for less than a granule
+	unnamed               bool   // made by this process without a name: what the system gave it in place of one goes with Close
 	readOnly              bool   // no right to write, no slot
 	sharing               sharing
 	reservation           *probe.Reservation
@@ -153,6 +154,9 @@ func (h *Heap) release() error {
 	}
 	if h.region != nil {
 		errs = append(errs, h.region.Close())
+	}
+	if h.unnamed {
+		errs = append(errs, sys.ForgetAnonymous(h.file))
 	}
 	if h.file != nil {
 		errs = append(errs, h.file.Close())

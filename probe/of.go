@@ -24,7 +24,7 @@ var (
 // Of returns the mappings of the process pid, ascending, without what lies in the kernel's half of the
 // addresses. It is no snapshot and no promise: the process may map something else a moment later.
 //
-// Errors: ErrNoProcess, ErrDenied, ErrHidden; errors.ErrUnsupported on a system other than Linux. Any
+// Errors: ErrNoProcess, ErrDenied, ErrHidden; errors.ErrUnsupported on a system other than Linux and macOS. Any
 // number of goroutines may call it at once.
 func Of(pid int) ([]Mapping, error) {
 	if pid <= 0 || pid > math.MaxInt32 {

@@ -67,7 +67,7 @@ var ErrEnded = errors.New("program ended by itself before it was quiet")
 // itself is repeated.
 //
 // Errors: ErrEnded, with the end of what the program wrote to its standard error; ctx's; those of
-// starting a program and of Of; errors.ErrUnsupported on a system other than Linux. Any number of
+// starting a program and of Of; errors.ErrUnsupported on a system other than Linux and macOS. Any number of
 // goroutines may call it at once. If this process is killed, so are those that it started, but not their
 // descendants. Descendants are seen where the kernel has CONFIG_PROC_CHILDREN, as those of most
 // distributions have.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -17,6 +18,7 @@ import (
 const (
 	sysProcInfo           = 336
 	procInfoCallPIDInfo   = 2
+	procPIDTaskInfo       = 4
 	procPIDRegionPathInfo = 8
 	shareShared           = 4 // SM_SHARED
 	shareTrueShared       = 5 // SM_TRUESHARED
@@ -44,16 +46,19 @@ var _ [1272]byte = [unsafe.Sizeof(region{})]byte{}
 // the shared region of dyld, counts as one mapping.
 //
 // It was written from the xnu sources and has not been run.
-func EachMapping(visit func(Mapping) error) error {
+func EachMapping(visit func(Mapping) error) error { return EachMappingOf(os.Getpid(), visit) }
+
+// EachMappingOf is EachMapping for another process, of the same user or for root (xnu bsd/kern/proc_info.c). A
+// zombie has no mappings.
+func EachMappingOf(pid int, visit func(Mapping) error) error {
 	for address := uint64(0); ; {
 		var r region
-		_, _, errno := syscall.Syscall6(sysProcInfo, procInfoCallPIDInfo, uintptr(os.Getpid()), procPIDRegionPathInfo,
-			uintptr(address), uintptr(unsafe.Pointer(&r)), unsafe.Sizeof(r))
+		errno := procInfo(pid, procPIDRegionPathInfo, address, unsafe.Pointer(&r), unsafe.Sizeof(r))
 		if errors.Is(errno, unix.EINVAL) { // nothing at or above address
 			return nil
 		}
-		if errno != 0 {
-			return fmt.Errorf("proc_info: %w", errno)
+		if errno != nil {
+			return errno
 		}
 		m := r.mapping()
 		if m.End <= address {
@@ -64,6 +69,42 @@ func EachMapping(visit func(Mapping) error) error {
 		}
 		address = m.End
 	}
+}
+
+// procInfo is libproc's proc_pidinfo.
+func procInfo(pid, flavor int, argument uint64, to unsafe.Pointer, size uintptr) error {
+	_, _, errno := syscall.Syscall6(sysProcInfo, procInfoCallPIDInfo, uintptr(pid), uintptr(flavor),
+		uintptr(argument), uintptr(to), size)
+	if errno != 0 {
+		return fmt.Errorf("proc_info of process %d: %w", pid, errno)
+	}
+	return nil
+}
+
+// task is struct proc_taskinfo.
+type task struct {
+	virtual, resident         uint64
+	user, system              uint64 // processor time in units of mach_absolute_time
+	threadsUser, threadSystem uint64
+	_                         [9]int32 // policy .. csw
+	threads, running          int32
+	priority                  int32
+}
+
+var _ [96]byte = [unsafe.Sizeof(task{})]byte{}
+
+// taskState returns how much a process has run and whether it does now. A thread that waits for a disk counts as blocked.
+func taskState(pid int) (ProcessState, error) {
+	var t task
+	if err := procInfo(pid, procPIDTaskInfo, 0, unsafe.Pointer(&t), unsafe.Sizeof(t)); err != nil {
+		return ProcessState{}, err
+	}
+	ns := t.user + t.system
+	if runtime.GOARCH == "arm64" { // 24 MHz
+		ns = ns * 125 / 3
+	}
+	const tick = 10_000_000
+	return ProcessState{Blocked: t.running == 0, Ticks: ns / tick}, nil
 }
 
 func (r *region) mapping() Mapping {

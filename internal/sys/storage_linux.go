@@ -45,6 +45,9 @@ func Anonymous(name string, size int64) (*os.File, error) {
 	return f, nil
 }
 
+// ForgetAnonymous does nothing: a memfd has no name.
+func ForgetAnonymous(*os.File) error { return nil }
+
 func sealedSize(f *os.File, size int64) error {
 	if err := f.Chmod(0o600); err != nil {
 		return err

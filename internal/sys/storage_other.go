@@ -15,22 +15,24 @@ func Allocate(f *os.File, off, n int64) error {
 	return fmt.Errorf("allocate %s: %w", f.Name(), errors.ErrUnsupported)
 }
 
-// Anonymous makes a file of size bytes that has no name.
+// Anonymous makes a file of size bytes for the user alone. There is no way to open a file anew that has no name, so it
+// has one, in the directory for temporary files, until ForgetAnonymous.
 func Anonymous(name string, size int64) (*os.File, error) {
 	f, err := os.CreateTemp("", name+"-*")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
 	if err := f.Truncate(size); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil
 }
 
-// Reopen opens the file behind f anew. Without /proc that needs a name: a file without one returns
+// ForgetAnonymous takes the name of a file of Anonymous away. It lives as long as a descriptor does, and cannot be
+// opened anew.
+func ForgetAnonymous(f *os.File) error { return os.Remove(f.Name()) }
+
+// Reopen opens the file behind f anew. Without /proc that needs the name that it has now: a file without one returns
 // errors.ErrUnsupported.
 func Reopen(f *os.File) (*os.File, error) { return reopen(f, OpenAt) }
 
@@ -38,11 +40,12 @@ func Reopen(f *os.File) (*os.File, error) { return reopen(f, OpenAt) }
 func ReopenReadOnly(f *os.File) (*os.File, error) { return reopen(f, OpenAtReadOnly) }
 
 func reopen(f *os.File, open func(dir *os.File, name string) (*os.File, error)) (*os.File, error) {
-	dir, err := OpenDir(filepath.Dir(f.Name()))
+	path := pathOf(f)
+	dir, err := OpenDir(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("reopen %s: %w", f.Name(), errors.ErrUnsupported)
 	}
-	again, err := open(dir, filepath.Base(f.Name()))
+	again, err := open(dir, filepath.Base(path))
 	if err := errors.Join(err, dir.Close()); err != nil {
 		return nil, fmt.Errorf("reopen %s: %w", f.Name(), errors.ErrUnsupported)
 	}

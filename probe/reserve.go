@@ -117,7 +117,7 @@ func (s scene) elsewhere(span Range, at uint64) error {
 	case s.unread != nil:
 		return fmt.Errorf("reserve %v: %w or it is taken, which cannot be told: %w", span, ErrRefused, s.unread)
 	}
-	return fmt.Errorf("reserve %v: %w: it answered %#x", span, ErrRefused, at)
+	return fmt.Errorf("reserve %v: %w: it answered %#x%s", span, ErrRefused, at, whyRefused())
 }
 
 // explain turns the errno of the kernel into a reason.

@@ -307,3 +307,19 @@ func TestFlagIsSound(t *testing.T) {
 		}
 	}
 }
+
+func TestHintIsBound(t *testing.T) {
+	for _, test := range []struct {
+		goos, goarch string
+		version      sys.Version
+		want         bool
+	}{
+		{"linux", "riscv64", sys.Version{Major: 6, Minor: 5}, false}, {"linux", "riscv64", sys.Version{Major: 6, Minor: 6}, true},
+		{"linux", "riscv64", sys.Version{Major: 6, Minor: 8}, true}, {"linux", "riscv64", sys.Version{Major: 6, Minor: 9}, false},
+		{"linux", "arm64", sys.Version{Major: 6, Minor: 6}, false}, {"linux", "riscv64", sys.Version{Major: 7, Minor: 6}, false},
+	} {
+		if got := hintIsBound(test.goos, test.goarch, test.version); got != test.want {
+			t.Errorf("%s/%s %v: %t", test.goos, test.goarch, test.version, got)
+		}
+	}
+}

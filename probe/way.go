@@ -43,6 +43,21 @@ var bestWay = sync.OnceValue(func() way {
 	return byHint
 })
 
+// hintIsBound reports whether the kernel takes a hint for an upper bound of what it may choose: Linux 6.6 to 6.8 on
+// riscv64 does (add2cc6b6515, undone by b5b4287accd7), with any paging mode. A range that is free is refused to a hint
+// then, and only the flag can take it, which that does not concern.
+func hintIsBound(goos, goarch string, kernel sys.Version) bool {
+	return goos == "linux" && goarch == "riscv64" && kernel.AtLeast(6, 6) && !kernel.AtLeast(6, 9)
+}
+
+// whyRefused says what is known about this kernel's refusals, "" when it is nothing.
+func whyRefused() string {
+	if version, err := sys.KernelVersion(); err == nil && hintIsBound(runtime.GOOS, runtime.GOARCH, version) {
+		return " (Linux 6.6 to 6.8 on riscv64 takes a hint for an upper bound: use the flag, and so a build without the tag shmheap_portable)"
+	}
+	return ""
+}
+
 // flagIsSound reports whether MAP_FIXED_NOREPLACE may be passed. Linux 4.17 and 4.18 replace a mapping
 // that begins inside the range (7aa867dd8952), and 4.16 ignores the flag.
 func flagIsSound(goos string, kernel sys.Version) bool {

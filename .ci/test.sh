@@ -29,7 +29,7 @@ trap 'rm -rf "$tmp"' EXIT
 # that lack one say so.
 programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
     clang:clang setarch:util-linux script:bsdutils g++:g++
-    qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
+    chromium:chromium qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static"
 
 # The allocators and queues that the benchmarks compare with: header and Debian package.

@@ -26,7 +26,7 @@ const (
 //
 //	Used <= Blocks, UsedBytes == Used * BlockSize, and what Blocks * BlockSize leaves of Bytes is never used
 type Span struct {
-	Kind      SpanKind
+	Kind      SpanKind    // what it is
 	Offset    uint64      // from the base
 	Bytes     uint64      // its length
 	Committed uint64      // of that, bytes that have storage
@@ -50,15 +50,16 @@ func (a *Allocator) Spans(yield func(Span) bool) {
 	if !yield(a.tablesSpan()) {
 		return
 	}
-	for g, end := a.first, a.frontier(); g < end; {
+	g := a.first
+	for end := a.frontier(); g < end; {
 		s := a.spanAt(g, end)
 		if !yield(s) {
 			return
 		}
 		g += s.Bytes >> layout.GranuleShift
 	}
-	if end := max(a.frontier(), a.first); end < a.limit {
-		yield(a.span(SpanFree, end, a.limit-end))
+	if g < a.limit {
+		yield(a.span(SpanFree, g, a.limit-g))
 	}
 }
 
@@ -129,22 +130,25 @@ func (a *Allocator) fill(s *Span, g uint64, state layout.State) {
 	}
 }
 
-// freeRun returns how many granules from g on are free.
+// freeRun returns how many granules from g on are free. Those behind the frontier, which is end, are.
 func (a *Allocator) freeRun(g, end uint64) (n uint64) {
 	for n = 1; g+n < end && a.states[g+n].Load() == 0; n++ {
+	}
+	if g+n == end {
+		return a.limit - g
 	}
 	return n
 }
 
 // Place is what is known of an address in the heap.
 type Place struct {
-	Span   Span   // that it lies in
-	Offset uint64 // where the block begins; of an arena's chunk and of a large block, where the span does
-	Size   uint64 // bytes of the block; 0 where there is none
-	Index  uint64 // of the block in its slab
-	State  BlockState
-	Arena  uint64 // offset of the head of the arena that the chunk belongs to, 0 for none
-	Site   string // function, file and line that allocated it, where the profile has a sample of it
+	Span   Span       // that it lies in
+	Offset uint64     // where the block begins; of an arena's chunk and of a large block, where the span does
+	Size   uint64     // bytes of the block; 0 where there is none
+	Index  uint64     // of the block in its slab
+	State  BlockState // of the block
+	Arena  uint64     // offset of the head of the arena that the chunk belongs to, 0 for none
+	Site   string     // function, file and line that allocated it, where the profile has a sample of it
 }
 
 // BlockState is what a block is.
@@ -197,8 +201,11 @@ func (a *Allocator) spanOf(g uint64) Span {
 	case g < a.first:
 		return a.tablesSpan()
 	case g >= end:
-		end = max(end, a.first)
-		return a.span(SpanFree, end, a.limit-end)
+		g = max(end, a.first)
+		for g > a.first && a.states[g-1].Load() == 0 {
+			g--
+		}
+		return a.span(SpanFree, g, a.limit-g)
 	}
 	state := layout.State(a.states[g].Load())
 	if state.Valid() && state.Kind() == layout.KindTail && state.Distance() <= g-a.first {

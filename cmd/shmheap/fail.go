@@ -23,6 +23,9 @@ const (
 	exitDamaged = 3
 )
 
+// errListen says that the address to serve at cannot be had.
+var errListen = errors.New("cannot be served there")
+
 // hints say what to do about an error. The first that matches is printed, with
 // the argument of the command for NAME.
 var hints = []struct {
@@ -36,6 +39,7 @@ var hints = []struct {
 	{probe.ErrAddressLimit, "the address space of this process is limited; raise it with: ulimit -v unlimited"},
 	{probe.ErrMapCount, "this process has too many mappings; raise the sysctl vm.max_map_count"},
 	{probe.ErrForbidden, "see what is where with: shmheap probe, and the same --pid and --profile; without --base, one is chosen that they leave free"},
+	{errListen, "choose an address of this machine and a port that is free, such as --listen 127.0.0.1:0"},
 	{errUnseen, "only its own user and root may see what a process has mapped, where /proc shows it at all: sudo -u USER shmheap explain NAME --pid PID"},
 	{probe.ErrDenied, "only its own user and root may see what a process has mapped: run as that user (sudo -u USER shmheap ...), or go on without it with --ignore-unreadable"},
 	{probe.ErrHidden, "/proc is mounted with hidepid, or not at all: run as root or as the user of the process, remount it (mount -o remount,hidepid=0 /proc), or go on without it with --ignore-unreadable"},

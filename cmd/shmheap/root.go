@@ -80,6 +80,7 @@ func (a *app) rootCommand() *cobra.Command {
 	)
 	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand(), a.benchCommand())
 	root.AddCommand(a.leaksCommand(), a.collectCommand(), a.rebaseCommand(), a.prepareCommand())
+	root.AddCommand(a.mapCommand(), a.topCommand(), a.serveCommand())
 	return root
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -87,20 +88,7 @@ func (a *app) survey(ctx context.Context, args []string, f *surveyFlags) error {
 
 // storeProfile writes a profile to a file, or to a device or pipe that is there.
 func storeProfile(file string, p *probe.Profile) error {
-	target, special, err := outputTo(file)
-	if err != nil {
-		return err
-	}
-	if !special {
-		return replaceFile(target, func(f *os.File) error {
-			return errors.Join(probe.WriteProfile(f, p), f.Chmod(0o644))
-		})
-	}
-	f, err := os.OpenFile(target, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(probe.WriteProfile(f, p), f.Close())
+	return writeFile(file, func(w io.Writer) error { return probe.WriteProfile(w, p) })
 }
 
 // outputTo returns where output for file goes: behind symlinks, which stay. What is special, a device

@@ -43,7 +43,7 @@ func commentText(groups ...*ast.CommentGroup) string {
 func docComments(t *tree) []problem {
 	var problems []problem
 	for _, s := range t.sources {
-		if s.isTest() || s.ast.Name.Name == "main" || strings.HasPrefix(s.path, "internal/") {
+		if s.isTest() || s.ast.Name.Name == "main" || strings.Contains("/"+s.path, "/internal/") {
 			continue
 		}
 		for _, name := range undocumented(s.ast) {

@@ -37,6 +37,7 @@ func TestDocComments(t *testing.T) {
 		{"heap/a.go", head + "// Errors.\nvar (\n\tA = 1\n\tB = 2\n)\n", nil},
 		{"heap/a.go", head + "var (\n\t// A is one.\n\tA = 1\n\tB = 2\n)\n", []string{"heap/a.go:5: exported var B"}},
 		{"internal/mem/a.go", head + "func F() {}\n", nil},
+		{"cmd/x/internal/y/a.go", head + "func F() {}\n", nil},
 		{"heap/a_test.go", head + "func F() {}\n", nil},
 		{"cmd/shmheap/a.go", "package main\nfunc F() {}\n", nil},
 	})

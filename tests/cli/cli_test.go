@@ -42,7 +42,7 @@ func build(dir string) error {
 }
 
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"hold": hold})
+	testscript.Main(suite{m}, map[string]func(){"hold": hold, "churn": churn})
 }
 
 func TestScripts(t *testing.T) {

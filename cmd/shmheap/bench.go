@@ -8,7 +8,8 @@ loops, and reported as medians of several rounds with the extremes.`
 
 const benchExample = `  shmheap bench alloc --quick
   shmheap bench alloc --peers
-  shmheap bench queue --peers`
+  shmheap bench queue --peers
+  shmheap bench all --peers --report report.html`
 
 func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -18,6 +19,6 @@ func (a *app) benchCommand() *cobra.Command {
 		Example: benchExample,
 		Args:    cobra.NoArgs,
 	}
-	cmd.AddCommand(a.benchAllocCommand(), a.benchWorkerCommand(), a.benchQueueCommand(), a.benchQueueWorkerCommand())
+	cmd.AddCommand(a.benchAllocCommand(), a.benchWorkerCommand(), a.benchQueueCommand(), a.benchQueueWorkerCommand(), a.benchAllCommand())
 	return cmd
 }

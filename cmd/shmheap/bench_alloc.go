@@ -108,13 +108,24 @@ func (f *benchFlags) config() (*bench.Config, error) {
 
 // benchAlloc measures and prints the report.
 func (a *app) benchAlloc(ctx context.Context, f *benchFlags) error {
-	cfg, err := f.config()
+	report, err := a.measureAlloc(ctx, f)
 	if err != nil {
 		return err
 	}
+	if err := a.printBench(report, f.markdown); err != nil {
+		return err
+	}
+	return missingInCI(report)
+}
+
+func (a *app) measureAlloc(ctx context.Context, f *benchFlags) (*bench.Report, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
 	program, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	progress := newProgress(a.err, "measurements")
 	cfg.HeapDir, cfg.Progress = a.dir, progress.set
@@ -124,13 +135,7 @@ func (a *app) benchAlloc(ctx context.Context, f *benchFlags) error {
 	}
 	report, err := bench.Run(ctx, cfg)
 	progress.end()
-	if err != nil {
-		return err
-	}
-	if err := a.printBench(report, f.markdown); err != nil {
-		return err
-	}
-	return missingInCI(report)
+	return report, err
 }
 
 // profileOf returns the file for the profile of a job, "" for none. Later rounds write over earlier ones, and

@@ -58,9 +58,21 @@ func (a *app) benchQueueCommand() *cobra.Command {
 }
 
 func (a *app) benchQueue(ctx context.Context, f *queueFlags) error {
+	report, err := a.measureQueue(ctx, f)
+	switch {
+	case err != nil:
+		return err
+	case a.json:
+		return a.printJSON(queueReport(report))
+	}
+	a.printQueueReport(report)
+	return nil
+}
+
+func (a *app) measureQueue(ctx context.Context, f *queueFlags) (*queuebench.Report, error) {
 	program, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	progress := newProgress(a.err, "measurements")
 	cfg := &queuebench.Config{
@@ -75,19 +87,12 @@ func (a *app) benchQueue(ctx context.Context, f *queueFlags) error {
 	}
 	if f.only != "" {
 		if cfg.Only, err = regexp.Compile(f.only); err != nil {
-			return fmt.Errorf("--only: %w", err)
+			return nil, fmt.Errorf("--only: %w", err)
 		}
 	}
 	report, err := queuebench.Run(ctx, cfg)
 	progress.end()
-	switch {
-	case err != nil:
-		return err
-	case a.json:
-		return a.printJSON(queueReport(report))
-	}
-	a.printQueueReport(report)
-	return nil
+	return report, err
 }
 
 func (a *app) printQueueReport(r *queuebench.Report) {

@@ -39,6 +39,7 @@ var hints = []struct {
 	{probe.ErrAddressLimit, "the address space of this process is limited; raise it with: ulimit -v unlimited"},
 	{probe.ErrMapCount, "this process has too many mappings; raise the sysctl vm.max_map_count"},
 	{probe.ErrForbidden, "see what is where with: shmheap probe, and the same --pid and --profile; without --base, one is chosen that they leave free"},
+	{errNoPlace, "see what there is with: shmheap dump NAME; addresses are hexadecimal with 0x in front"},
 	{errListen, "choose an address of this machine and a port that is free, such as --listen 127.0.0.1:0"},
 	{errUnseen, "only its own user and root may see what a process has mapped, where /proc shows it at all: sudo -u USER shmheap explain NAME --pid PID"},
 	{probe.ErrDenied, "only its own user and root may see what a process has mapped: run as that user (sudo -u USER shmheap ...), or go on without it with --ignore-unreadable"},

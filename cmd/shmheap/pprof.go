@@ -61,8 +61,9 @@ func (a *app) pprof(al *alloc.Allocator, f *pprofFlags) error {
 			return err
 		}
 	}
+	j := pprofJSON{Output: f.output, Rate: al.ProfileRate()}
 	if f.output == "" {
-		return nil
+		return a.printPprof(j)
 	}
 	samples, err := al.Profile()
 	if err != nil {
@@ -72,7 +73,29 @@ func (a *app) pprof(al *alloc.Allocator, f *pprofFlags) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeProfile(file, samples, al.ProfileRate()), file.Close())
+	if err := errors.Join(writeProfile(file, samples, j.Rate), file.Close()); err != nil {
+		return err
+	}
+	for _, s := range samples {
+		j.Sites, j.Samples, j.Bytes = j.Sites+1, j.Samples+s.Sampled, j.Bytes+s.Bytes
+	}
+	return a.printPprof(j)
+}
+
+// pprofJSON is what "pprof --json" prints.
+type pprofJSON struct {
+	Output  string `json:"output"`  // the file of the profile, "" without
+	Rate    uint64 `json:"rate"`    // bytes allocated for each sample, 0: none
+	Sites   int    `json:"sites"`   // places in programs
+	Samples uint64 `json:"samples"` // blocks in use that were remembered
+	Bytes   uint64 `json:"bytes"`   // estimate of those for which they stand
+}
+
+func (a *app) printPprof(j pprofJSON) error {
+	if !a.json {
+		return nil
+	}
+	return a.printJSON(j)
 }
 
 // writeProfile writes what "go tool pprof" reads.

@@ -61,11 +61,15 @@ func (a *app) rootCommand() *cobra.Command {
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(cmd *cobra.Command, args []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := cmd.ValidateFlagGroups(); err != nil { // cobra would do it later, as if the command had failed
+				return err
+			}
 			a.ready, a.args = true, args
 			if cmd.Name() != runCommandName && cmd.Name() != traceCommandName { // theirs are the program's
 				cmd.SetContext(interruptible())
 			}
+			return nil
 		},
 	}
 	flags := root.PersistentFlags()
@@ -81,6 +85,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(a.explainCommand(), a.runCommand(), a.stampCommand(), a.traceCommand(), a.benchCommand())
 	root.AddCommand(a.leaksCommand(), a.collectCommand(), a.rebaseCommand(), a.prepareCommand())
 	root.AddCommand(a.mapCommand(), a.topCommand(), a.serveCommand())
+	root.AddCommand(a.dumpCommand(), a.doctorCommand(), a.manCommand())
 	return root
 }
 

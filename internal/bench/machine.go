@@ -24,6 +24,12 @@ type Machine struct {
 	Compiler   string // of the peers
 }
 
+// DescribeMachine names the machine, without a compiler.
+func DescribeMachine(ctx context.Context) Machine {
+	m, _ := describeMachine(ctx, "")
+	return m
+}
+
 // describeMachine names the machine, and the processors to run on, one of each core first.
 func describeMachine(ctx context.Context, compiler string) (m Machine, cpus []int) {
 	cpus, cores := coresFirst()

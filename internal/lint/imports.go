@@ -3,6 +3,7 @@ package lint
 import (
 	"go/ast"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,8 +84,16 @@ func importsDown(t *tree) []problem {
 	return problems
 }
 
+// isExample reports whether the file holds examples of a package, which are written as its users write.
+func isExample(s source) bool {
+	return strings.HasPrefix(path.Base(s.path), "example_") && s.isTest() && strings.HasSuffix(s.ast.Name.Name, "_test")
+}
+
 func allowed(s source, imported string) bool {
 	from, to := layer(s.pkg()), layer(imported)
+	if isExample(s) {
+		from = "examples"
+	}
 	switch {
 	case to == "":
 		return false

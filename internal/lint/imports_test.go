@@ -34,6 +34,8 @@ func TestImportsDown(t *testing.T) {
 		{"heap/a.go", imports("/tests"), []string{"heap/a.go:2: "}},
 		{"queue/a.go", imports("/kmod"), []string{"queue/a.go:2: "}},
 		{"examples/hello/main.go", imports("/alloc", "/internal/mem"), []string{"examples/hello/main.go:3: "}},
+		{"lock/example_test.go", strings.Replace(imports("/alloc", "/internal/mem"), "package p", "package p_test", 1), []string{"lock/example_test.go:3: "}},
+		{"lock/example_test.go", imports("/alloc"), []string{"lock/example_test.go:2: "}},
 		{"novel/a.go", imports("/heap"), []string{"novel/a.go:2: novel must not import heap"}},
 		{"heap/a.go", imports("/novel"), []string{"heap/a.go:2: "}},
 	})

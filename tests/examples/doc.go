@@ -1,0 +1,2 @@
+// Package examples runs the programs of the folder examples as a user would.
+package examples

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/shmheap/shmheap/internal/layout"
-	"github.com/shmheap/shmheap/internal/sys"
 )
 
 // Alone keeps other processes from attaching until release is called, for work that needs the heap to itself. It holds
@@ -44,38 +43,38 @@ const aloneTries = 50
 
 // lockSlots takes the locks of all slots. They are this description's like that of the peer's own slot, which stays.
 func (h *Heap) lockSlots() error {
-	if got, err := sys.TryLock(h.file, lockAlone); err != nil || !got {
+	if got, err := h.locks().tryRange(lockAlone, 1); err != nil || !got {
 		return errors.Join(err, h.notAlone())
 	}
 	for range aloneTries {
-		got, err := sys.TryLockRange(h.file, lockPeers, layout.MaxPeers)
+		got, err := h.locks().tryRange(lockPeers, layout.MaxPeers)
 		if got && err == nil {
-			if got, err = sys.TryLock(h.file, lockReader); got {
+			if got, err = h.locks().tryRange(lockReader, 1); got {
 				return nil
 			}
 			h.unlockPeers()
 		}
 		if err != nil {
-			return errors.Join(err, sys.Unlock(h.file, lockAlone))
+			return errors.Join(err, h.locks().unlock(lockAlone, 1))
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return errors.Join(h.notAlone(), sys.Unlock(h.file, lockAlone))
+	return errors.Join(h.notAlone(), h.locks().unlock(lockAlone, 1))
 }
 
 func (h *Heap) unlockSlots() {
-	sys.Unlock(h.file, lockReader)
+	h.locks().unlock(lockReader, 1)
 	h.unlockPeers()
-	sys.Unlock(h.file, lockAlone)
+	h.locks().unlock(lockAlone, 1)
 }
 
 func (h *Heap) unlockPeers() {
 	own := int64(h.peer.Slot())
 	if own > 0 {
-		sys.UnlockRange(h.file, lockPeers, own)
+		h.locks().unlock(lockPeers, own)
 	}
 	if rest := layout.MaxPeers - own - 1; rest > 0 {
-		sys.UnlockRange(h.file, lockPeers+own+1, rest)
+		h.locks().unlock(lockPeers+own+1, rest)
 	}
 }
 
@@ -88,10 +87,10 @@ func (h *Heap) notAlone() error {
 			others = append(others, fmt.Sprintf("%s with pid %d", p.Program, p.PID))
 		}
 	}
-	if got, e := sys.TryLock(h.file, lockReader); e == nil && !got {
+	if got, e := h.locks().tryRange(lockReader, 1); e == nil && !got {
 		others = append(others, "processes that read alone")
 	} else if got {
-		sys.Unlock(h.file, lockReader)
+		h.locks().unlock(lockReader, 1)
 	}
 	if len(others) == 0 {
 		return errors.Join(fmt.Errorf("%w: somebody is just attaching or detaching", ErrNotAlone), err)
@@ -105,7 +104,7 @@ func (h *Heap) attachUnlessAlone() error {
 	if !errors.Is(err, ErrTooManyPeers) {
 		return err
 	}
-	if locked, e := sys.Locked(h.file, lockAlone, 1); e != nil || !locked {
+	if locked, e := h.locks().held(lockAlone); e != nil || !locked {
 		return err
 	}
 	return fmt.Errorf("%w: another process has it to itself", ErrBusy)

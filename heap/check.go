@@ -81,7 +81,7 @@ func (h *Heap) checkFile(r *Report) bool {
 	case h.canAllocate && h.lacksStorage(): // others may not count, or compress
 		r.Problem("file has storage for %d bytes, the committed bitmap says %d", st.Allocated, committedBytes(h.committed))
 	}
-	if err := h.sharing.checkFile(h.file); err != nil {
+	if err := h.sharing.checkFile(h.file); err != nil && h.leases == nil {
 		r.Problem("file: %v", err)
 	}
 	return err == nil && uint64(st.Size) >= h.geometry.Sections.Caches

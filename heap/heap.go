@@ -25,6 +25,7 @@ type Heap struct {
 	unnamed               bool   // made by this process without a name: what the system gave it in place of one goes with Close
 	readOnly              bool   // no right to write, no slot
 	sharing               sharing
+	leases                *leases // in place of file locks, nil for a heap in a file
 	reservation           *probe.Reservation
 	unregister            func()
 
@@ -50,6 +51,10 @@ func (h *Heap) enter() error {
 	if h.closed {
 		h.life.RUnlock()
 		return ErrClosed
+	}
+	if h.leases != nil && h.leases.expelled.Load() {
+		h.life.RUnlock()
+		return ErrExpelled
 	}
 	return nil
 }
@@ -146,6 +151,9 @@ func (h *Heap) startClose() ([]func() error, error) {
 // release gives back what the process holds, in the opposite order of taking it.
 func (h *Heap) release() error {
 	var errs []error
+	if h.leases != nil {
+		h.leases.close()
+	}
 	if h.reservation != nil {
 		errs = append(errs, h.reservation.Release())
 	}

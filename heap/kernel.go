@@ -203,7 +203,7 @@ func dropRegion(f *os.File, k Kernel) error {
 // mirror repeats the slot of this peer in the side file, for who looks without opening the region. It is for
 // people: what cannot be written is left out.
 func (h *Heap) mirror() {
-	if h.region == nil {
+	if h.region == nil || h.leases != nil {
 		return
 	}
 	off := h.geometry.Sections.Peers + uint64(h.peer.Slot())*layout.PeerSize

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/shmheap/shmheap/internal/layout"
-	"github.com/shmheap/shmheap/internal/sys"
 )
 
 // Byte locks of the file, far behind its end. The kernel drops them when their holder dies.
@@ -29,9 +28,9 @@ func (h *Heap) lockByte(mu *sync.Mutex, off int64) (unlock func(), err error) {
 	mu.Lock()
 	deadline := time.Now().Add(lockPatience)
 	for pause := 10 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
-		got, err := sys.TryLock(h.file, off)
+		got, err := h.locks().tryRange(off, 1)
 		if got {
-			return func() { sys.Unlock(h.file, off); mu.Unlock() }, nil
+			return func() { h.locks().unlock(off, 1); mu.Unlock() }, nil
 		}
 		if err == nil && time.Now().After(deadline) {
 			err = fmt.Errorf("%w: another process holds a lock for over %v", ErrBusy, lockPatience)

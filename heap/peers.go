@@ -9,7 +9,6 @@ import (
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
-	"github.com/shmheap/shmheap/internal/sys"
 )
 
 // PeerID names one attachment of one process, for ever: a slot and the slot's generation. 0 is nobody.
@@ -65,7 +64,7 @@ func (h *Heap) alive(id PeerID) (bool, error) {
 	if id == h.peer && id != 0 {
 		return true, nil
 	}
-	locked, err := sys.Locked(h.file, lockPeers+int64(id.Slot()), 1)
+	locked, err := h.locks().held(lockPeers + int64(id.Slot()))
 	return locked && state.Load() == attachedState(id), err
 }
 
@@ -100,9 +99,9 @@ func (h *Heap) takeFreeSlot() (bool, error) {
 		if isAttached(state.Load()) {
 			continue
 		}
-		got, err := sys.TryLock(h.file, lock)
+		got, err := h.locks().tryRange(lock, 1)
 		if err == nil && got && isAttached(state.Load()) { // somebody was quicker, and died
-			got, err = false, sys.Unlock(h.file, lock)
+			got, err = false, h.locks().unlock(lock, 1)
 		}
 		if err != nil {
 			return false, err

@@ -46,7 +46,7 @@ func (h *Heap) reopen() (*os.File, error) {
 // itself has it alone, for longer than a moment only in Alone.
 func (h *Heap) enlist() error {
 	for range 100 {
-		got, err := sys.TryLockShared(h.file, lockReader)
+		got, err := h.locks().tryShared(lockReader)
 		if named := h.path == "" || hasName(h.file); !named {
 			return fmt.Errorf("%w: removed meanwhile", ErrNotExist)
 		}

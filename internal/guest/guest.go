@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Guest is a machine to boot. Arch and Kernel must be given.
@@ -21,7 +22,7 @@ type Guest struct {
 	Files   []File
 	Steps   []Step
 	Append  string   // to the kernel's command line
-	Devices []string // of QEMU, such as edu
+	Devices []string // of QEMU, such as edu; one that begins with a dash is another option, with its value behind a space
 	CPU     string   // a model of QEMU; "" is max: all that it can emulate
 	CPUs    int      // 0 is 2
 	Memory  int      // MiB; 0 is 1024, the initramfs included
@@ -142,7 +143,11 @@ func (g *Guest) arguments(initramfs string) []string {
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
 		"-kernel", g.Kernel, "-initrd", initramfs, "-append", line)
 	for _, d := range g.Devices {
-		args = append(args, "-device", d)
+		option, value, ok := strings.Cut(d, " ")
+		if !ok || !strings.HasPrefix(option, "-") {
+			option, value = "-device", d
+		}
+		args = append(args, option, value)
 	}
 	return args
 }

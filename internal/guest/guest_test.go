@@ -112,9 +112,9 @@ func TestConsole(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	for arch := range machines {
-		g := Guest{Arch: arch, Kernel: "image", Append: "no5lvl", Memory: 512, Devices: []string{"edu"}}
+		g := Guest{Arch: arch, Kernel: "image", Append: "no5lvl", Memory: 512, Devices: []string{"edu", "-object rng-random,id=r"}}
 		line := strings.Join(g.arguments("ramfs"), " ")
-		for _, part := range []string{"-accel tcg", "-m 512 ", "-kernel image ", "-initrd ramfs ", "no5lvl", "-no-reboot", "-device edu"} {
+		for _, part := range []string{"-accel tcg", "-m 512 ", "-kernel image ", "-initrd ramfs ", "no5lvl", "-no-reboot", "-device edu", "-object rng-random,id=r"} {
 			if !strings.Contains(line, part) {
 				t.Errorf("%s: %q lacks %q", arch, line, part)
 			}

@@ -223,7 +223,7 @@ func TestNoStoredStructHoldsAGoPointer(t *testing.T) {
 			t.Errorf("%s is a %s", path, typ)
 		}
 	}
-	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}, Arena{}} {
+	for _, v := range []any{Superblock{}, Sections{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}, Arena{}, Lease{}} {
 		walk(reflect.TypeOf(v).Name(), reflect.TypeOf(v))
 	}
 }
@@ -301,7 +301,7 @@ func TestFormatDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}, Arena{}} {
+	for _, v := range []any{Superblock{}, Root{}, Peer{}, Cache{}, Counters{}, Slab{}, Large{}, Samples{}, Site{}, Fine{}, Arena{}, Lease{}} {
 		typ := reflect.TypeOf(v)
 		_, section, found := strings.Cut(string(doc), "### "+typ.Name()+" fields\n")
 		section, _, _ = strings.Cut(section, "\n## ")

@@ -42,9 +42,16 @@ func Main(m *testing.M, programs map[string]func() error) {
 // "" where tests build what they need.
 func Programs() string { return os.Getenv("SHMTEST_PROGRAMS") }
 
+// emulatorVariable names the emulator that this test binary runs under, where the kernel does not know how to start a
+// program of its kind.
+const emulatorVariable = "SHMTEST_EMULATOR"
+
 // Command returns the command that runs a program of Main in a process of its own.
 func Command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
+	if emulator := os.Getenv(emulatorVariable); emulator != "" {
+		cmd = exec.Command(emulator, append([]string{os.Args[0]}, args...)...)
+	}
 	cmd.Env = append(os.Environ(), programVariable+"="+program)
 	return cmd
 }

@@ -1,0 +1,167 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/shmtest"
+)
+
+func init() { programs["far"] = runFar }
+
+// testTerm is long against what a busy machine makes processes wait.
+const testTerm = 3 * time.Second
+
+// sharedMemory is a file that stands for memory of several machines.
+func sharedMemory(t *testing.T, size int64) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "memory"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// runFar attaches to the heap in the memory of its argument, adds 1 to its first word of data, and closes it when it is
+// told to.
+func runFar() error {
+	f, err := os.OpenFile(os.Args[1], os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	h, err := OpenShared(f)
+	if err != nil {
+		return err
+	}
+	h.Memory().Word(data(h, 0)).Add(1)
+	fmt.Println(uint64(h.Peer()))
+	shmtest.Listen()
+	return h.Close()
+}
+
+// far starts a process and returns its peer.
+func far(t *testing.T, f *os.File) (*shmtest.Process, PeerID) {
+	t.Helper()
+	p := shmtest.Start(t, "far", f.Name())
+	var id uint64
+	if _, err := fmt.Sscan(p.Hear(), &id); err != nil {
+		t.Fatal(err)
+	}
+	return p, PeerID(id)
+}
+
+func mustShare(t *testing.T, f *os.File) *Heap {
+	t.Helper()
+	h, err := CreateShared(f, "shared", testTerm, &Options{MaxPeers: 16, MaxRoots: 8, MaxCaches: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, h)
+	return h
+}
+
+// TestLeases: who lives in shared memory is told without a file lock. A process is alive as long as it runs, dead a term
+// after it was killed, and at once when it closes.
+func TestLeases(t *testing.T) {
+	f := sharedMemory(t, 16<<20)
+	h := mustShare(t, f)
+	killed, victim := far(t, f)
+	closing, leaver := far(t, f)
+	if got := h.Memory().Word(data(h, 0)).Load(); got != 2 {
+		t.Errorf("the others added %d", got)
+	}
+	wantLives(t, h, victim, true)
+	wantLives(t, h, leaver, true)
+	_, err := h.Alone()
+	wantError(t, "alone beside two", err, ErrNotAlone)
+	closing.Tell("close")
+	closing.Succeed()
+	wantLives(t, h, leaver, false)
+	begin := time.Now()
+	killed.Kill()
+	wantLives(t, h, victim, true) // nobody can know yet
+	shmtest.Until(t, "the killed one is dead", func() bool { alive, err := h.Alive(victim); return err == nil && !alive })
+	if took := time.Since(begin); took < testTerm/2 || took > 10*testTerm {
+		t.Errorf("noticed after %v, with a term of %v", took, testTerm)
+	}
+	if err := h.ReleaseDead(); err != nil {
+		t.Error(err)
+	}
+	release, err := h.Alone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if _, id := far(t, f); id.Slot() != victim.Slot() || id.Generation() != victim.Generation()+1 {
+		t.Errorf("the next peer is %v, behind %v", id, victim)
+	}
+}
+
+func wantLives(t *testing.T, h *Heap, id PeerID, want bool) {
+	t.Helper()
+	if alive, err := h.Alive(id); err != nil || alive != want {
+		t.Errorf("peer %v is alive: %t, %v", id, alive, err)
+	}
+}
+
+// TestExpelled: who has lost its lease, because it was stopped for longer than the term, is told so.
+func TestExpelled(t *testing.T) {
+	damages(t)
+	h := mustShare(t, sharedMemory(t, 16<<20))
+	h.leases.table[h.peer.Slot()].Holder.Swap(99) // as somebody does who finds it expired
+	shmtest.Until(t, "it notices", func() bool { return errors.Is(h.Commit(data(h, 0), 8), ErrExpelled) })
+	_, err := h.Alive(MakePeerID(1, 1))
+	wantError(t, "ask for another", err, ErrExpelled)
+}
+
+// TestSharedErrors: there is one heap in a memory, and what is none is refused.
+func TestSharedErrors(t *testing.T) {
+	f := sharedMemory(t, 16<<20)
+	_, err := OpenShared(f)
+	wantError(t, "open empty memory", err, ErrNotReady)
+	_, err = CreateShared(f, "shared", time.Millisecond, nil)
+	wantError(t, "create with a term too short", err, ErrSize)
+	_, err = CreateShared(sharedMemory(t, 1<<20), "shared", testTerm, nil)
+	wantError(t, "create in too little", err, ErrSize)
+	h := mustShare(t, f)
+	_, err = OpenShared(f)
+	wantError(t, "open twice", err, ErrOpen)
+	wantCleared(t, h)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = CreateShared(f, "shared", testTerm, &Options{MaxPeers: 16})
+	wantError(t, "create over a heap", err, ErrExist)
+	h, err = CreateShared(f, "other", testTerm, &Options{MaxPeers: 16, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Name() != "other" || h.Committed() > 1<<20 {
+		t.Errorf("heap %q, %d committed", h.Name(), h.Committed())
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// wantCleared: what is given back and committed again is zero, although the memory stays.
+func wantCleared(t *testing.T, h *Heap) {
+	t.Helper()
+	const granule = 1 << 16
+	off := h.geometry.Sections.Data
+	if err := h.Commit(off, granule); err != nil {
+		t.Error(err)
+	}
+	h.Memory().Word(off).StoreRelease(7)
+	if err := errors.Join(h.Decommit(off, granule), h.Commit(off, granule)); err != nil || h.Memory().Word(off).Load() != 0 {
+		t.Errorf("given back and committed again: %d, %v", h.Memory().Word(off).Load(), err)
+	}
+}

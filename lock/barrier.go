@@ -47,6 +47,7 @@ func (b *Barrier) Wait(ctx context.Context, p Peers) error {
 	err := b.event.await(ctx, func(attempt) (bool, error) {
 		if at < 0 {
 			if round, at = b.arrive(p); at < 0 {
+				b.passed(round) // those who have come may all be dead
 				return false, nil
 			}
 			crashpoint.Hit("lock.barrier.after-arrive")

@@ -438,3 +438,20 @@ func TestGuard(t *testing.T) {
 		t.Errorf("register is %#x", g.Read())
 	}
 }
+
+// TestBarrierOfTheDead: parties that have all come and died before one of them saw it keep nobody out.
+func TestBarrierOfTheDead(t *testing.T) {
+	var w world
+	var b Barrier
+	want(t, "init", b.Init(2), nil)
+	for range 2 {
+		p := w.join()
+		b.arrive(p)
+		p.die()
+	}
+	one, two := w.join(), w.join()
+	var group sync.WaitGroup
+	group.Go(func() { want(t, "wait", b.Wait(t.Context(), one), nil) })
+	want(t, "wait", b.Wait(t.Context(), two), nil)
+	group.Wait()
+}

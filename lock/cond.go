@@ -6,6 +6,7 @@ import (
 	"structs"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/sys"
 )
 
@@ -29,6 +30,7 @@ func (c *Cond) Wait(ctx context.Context, p Peers, m *Mutex) error {
 	if err := m.Unlock(p); err != nil {
 		return err
 	}
+	crashpoint.Hit("lock.cond.after-unlock")
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() { c.event.wakeAlways(all) })
 		defer stop()

@@ -37,8 +37,12 @@ const (
 // stopped with the lock keeps it.
 func (m *Mutex) Lock(ctx context.Context, p Peers) error {
 	own, err := writer(p)
-	if err != nil || m.word.CompareAndSwap(0, own) {
+	if err != nil {
 		return err
+	}
+	if m.word.CompareAndSwap(0, own) {
+		crashpoint.Hit("lock.mutex.after-lock")
+		return nil
 	}
 	return m.lockSlow(ctx, p)
 }
@@ -104,6 +108,7 @@ func (m *Mutex) takeFree(p Peers, w uint64, slept bool) (bool, error) {
 	if !m.word.CompareAndSwap(w, next) {
 		return false, nil
 	}
+	crashpoint.Hit("lock.mutex.after-take")
 	if w&bitDamaged != 0 {
 		return true, ErrOwnerDied
 	}
@@ -123,6 +128,7 @@ func (m *Mutex) wantWake(overdue bool) bool {
 			return w&bitTurn != 0 // somebody who has slept is about to take it
 		}
 		if w&bits == bits || m.word.CompareAndSwap(w, w|bits) {
+			crashpoint.Hit("lock.mutex.after-want")
 			return true
 		}
 	}
@@ -178,6 +184,7 @@ func (m *Mutex) MarkConsistent(p Peers) error {
 			return ErrNotOwner
 		}
 		if w&bitDamaged == 0 || m.word.CompareAndSwap(w, w&^bitDamaged) {
+			crashpoint.Hit("lock.mutex.after-mark")
 			return nil
 		}
 	}

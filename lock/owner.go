@@ -2,6 +2,7 @@ package lock
 
 import (
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/mem"
 )
 
@@ -56,6 +57,7 @@ func (h holders) take(p Peers, own uint64, recover bool) (int, error) {
 			}
 		}
 		if h[i].CompareAndSwap(w, own) {
+			crashpoint.Hit("lock.holders.after-take")
 			return i, nil
 		}
 	}
@@ -73,6 +75,7 @@ func recoverable(p Peers, w uint64, recover bool) (bool, error) {
 func (h holders) drop(own uint64) bool {
 	for i := range h {
 		if h[i].Load() == own && h[i].CompareAndSwap(own, 0) {
+			crashpoint.Hit("lock.holders.after-drop")
 			return true
 		}
 	}

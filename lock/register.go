@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/mem"
 )
 
@@ -58,7 +59,9 @@ func (g *Guard[T]) Update(ctx context.Context, f func(T) T) (before, after T, er
 	}
 	before = g.register.Read()
 	after = f(before)
+	crashpoint.Hit("lock.guard.after-read")
 	g.register.Write(after)
+	crashpoint.Hit("lock.guard.after-write")
 	return before, after, g.mutex.Unlock(g.peers)
 }
 

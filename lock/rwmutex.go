@@ -111,6 +111,7 @@ func (rw *RWMutex) drain(ctx context.Context, p Peers) error {
 				return false, err
 			}
 			rw.readers[at].CompareAndSwap(w, 0)
+			crashpoint.Hit("lock.rw.after-forget")
 		}
 		return true, nil
 	})

@@ -6,6 +6,7 @@ import (
 	"structs"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/sys"
 )
@@ -35,11 +36,13 @@ func (e *event) wake(n int) {
 		return
 	}
 	e.waiting.Swap(0)
+	crashpoint.Hit("lock.event.after-clear")
 	e.wakeAlways(n)
 }
 
 func (e *event) wakeAlways(n int) {
 	e.seq.Add(1)
+	crashpoint.Hit("lock.event.after-seq")
 	if woken, err := sys.Wake(&e.seq, n); err == nil && (woken == n || woken == sys.CannotTell) {
 		e.waiting.Swap(1) // there may be more
 	}
@@ -71,6 +74,7 @@ func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) erro
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := e.seq.Load()
 		e.waiting.Swap(1)
+		crashpoint.Hit("lock.event.after-waiting")
 		if done, err := try(next); done || err != nil {
 			return err
 		}

@@ -3,12 +3,14 @@
 package crash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"unsafe"
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/lock"
 )
 
 // operation is what a process is killed in. To add one is to add a line to the table: how the scene is
@@ -31,6 +33,7 @@ type operation struct {
 	long  bool // too many instructions for every day
 	skim  bool // begins with many instructions before it touches the heap
 	alone bool // the host is gone when it begins
+	lock  bool // is about a lock: recovery of the heap has no part in it
 }
 
 // has is what a process has opened.
@@ -292,6 +295,45 @@ var operations = []operation{
 	{name: "Port.TryReceive, adopts", size: 64, prepare: steps(makesQueue, sendsOne), victim: steps(takesHand, receives), ready: takesHand, operate: steps(recoversHands, receives), caches: -2},
 	{name: "Hands.Recover", size: 64, prepare: makesQueue, victim: steps(takesHand, makesInHand), ready: takesHand, operate: recoversHands, live: -1, caches: -1},
 	{name: "Hands.Hand", size: 64, prepare: makesQueue, operate: takesHand},
+
+	{name: "Mutex.Lock", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: takes(theMutex, nil)},
+	{name: "Mutex.TryLock", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: tries(nil)},
+	{name: "Mutex.Lock, owner died", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theMutex), ready: findsLocks, operate: takes(theMutex, lock.ErrOwnerDied)},
+	{name: "Mutex.TryLock, owner died", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theMutex), ready: findsLocks, operate: tries(lock.ErrOwnerDied)},
+	{name: "Mutex.Lock, held", size: 32768, lock: true, prepare: steps(makesLocks, takes(theMutex, nil)), ready: findsLocks, operate: fails(context.DeadlineExceeded, waitsBriefly(theMutex))},
+	{name: "Mutex.TryLock, held", size: 32768, lock: true, prepare: steps(makesLocks, takes(theMutex, nil)), ready: findsLocks, operate: tries(lock.ErrLocked)},
+	{name: "Mutex, a turn", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: steps(takes(theMutex, nil), changes(theMutex, false), leaves(theMutex))},
+	{name: "Mutex.Unlock", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, takes(theMutex, nil)), operate: leaves(theMutex)},
+	{name: "Mutex.Unlock, waited for", size: 32768, lock: true, prepare: makesLocks, victim: steps(findsLocks, fails(context.DeadlineExceeded, waitsBriefly(theMutex))), ready: steps(findsLocks, takes(theMutex, nil)), operate: leaves(theMutex)},
+	{name: "Mutex.MarkConsistent", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theMutex), ready: findsLocks, operate: steps(tries(lock.ErrOwnerDied), repairs(theMutex), leaves(theMutex))},
+	{name: "Mutex.Unlock, not repaired", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theMutex), ready: findsLocks, operate: steps(tries(lock.ErrOwnerDied), leaves(theMutex))},
+	{name: "RWMutex.Lock", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: takes(theWriter, nil)},
+	{name: "RWMutex.Lock, reader died", size: 32768, lock: true, prepare: makesLocks, victim: steps(findsLocks, reads(nil)), ready: findsLocks, operate: takes(theWriter, nil)},
+	{name: "RWMutex.Lock, owner died", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theWriter), ready: findsLocks, operate: takes(theWriter, lock.ErrOwnerDied)},
+	{name: "RWMutex.Lock, read", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, reads(nil)), operate: fails(context.DeadlineExceeded, waitsBriefly(theWriter))},
+	{name: "RWMutex, a turn", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: steps(takes(theWriter, nil), changes(theWriter, false), leaves(theWriter))},
+	{name: "RWMutex.Unlock", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, takes(theWriter, nil)), operate: leaves(theWriter)},
+	{name: "RWMutex.MarkConsistent", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theWriter), ready: findsLocks, operate: steps(takes(theWriter, lock.ErrOwnerDied), repairs(theWriter), leaves(theWriter))},
+	{name: "RWMutex.RLock", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: reads(nil)},
+	{name: "RWMutex.RLock, written", size: 32768, lock: true, prepare: steps(makesLocks, takes(theWriter, nil)), ready: findsLocks, operate: fails(context.DeadlineExceeded, readsBriefly)},
+	{name: "RWMutex.RLock, writer died", size: 32768, lock: true, prepare: makesLocks, victim: diesWith(theWriter), ready: findsLocks, operate: reads(lock.ErrOwnerDied)},
+	{name: "RWMutex.RUnlock", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, reads(nil)), operate: readsNoMore},
+	{name: "Cond.Wait", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, takes(theMutex, nil)), operate: fails(context.DeadlineExceeded, waitsForSignal)},
+	{name: "Cond.Signal", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, takes(theMutex, nil)), operate: signals},
+	{name: "Cond.Signal, waited for", size: 32768, lock: true, prepare: makesLocks, victim: steps(findsLocks, takes(theMutex, nil), fails(context.DeadlineExceeded, waitsForSignal), leaves(theMutex)), ready: findsLocks, operate: signals},
+	{name: "Semaphore.Acquire", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: acquires},
+	{name: "Semaphore.Acquire, of the dead", size: 32768, lock: true, prepare: steps(makesLocks, keepsPermit), victim: steps(findsLocks, acquires), ready: findsLocks, operate: acquires},
+	{name: "Semaphore.Acquire, none left", size: 32768, lock: true, prepare: steps(makesLocks, keepsPermit, keepsPermit), ready: findsLocks, operate: fails(context.DeadlineExceeded, acquiresBriefly)},
+	{name: "Semaphore.TryAcquire, of the dead", size: 32768, lock: true, prepare: steps(makesLocks, keepsPermit), victim: steps(findsLocks, acquires), ready: findsLocks, operate: triesToAcquire},
+	{name: "Semaphore.Release", size: 32768, lock: true, prepare: makesLocks, ready: steps(findsLocks, acquires), operate: releases},
+	{name: "Once.Do", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: doesOnce},
+	{name: "Once.Do, done", size: 32768, lock: true, prepare: steps(makesLocks, doesOnce), ready: findsLocks, operate: doesOnce},
+	{name: "Once.Do, fails", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: failsOnce},
+	{name: "Once.Do, again", size: 32768, lock: true, prepare: makesLocks, victim: steps(findsLocks, diesInOnce), ready: findsLocks, operate: doesOnce},
+	{name: "Barrier.Wait, last", size: 32768, lock: true, prepare: makesLocks, victim: steps(findsLocks, diesAtBarrier), ready: findsLocks, operate: waitsForTheOther},
+	{name: "Barrier.Wait, alone", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: fails(context.DeadlineExceeded, waitsAlone)},
+	{name: "Guard.SetBits", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: setsBit},
+	{name: "Guard.SetBits, owner died", size: 32768, lock: true, prepare: makesLocks, victim: steps(findsLocks, diesWithGuard), ready: findsLocks, operate: setsBit},
 }
 
 func freesTwice(p *party) error {

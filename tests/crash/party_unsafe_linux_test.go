@@ -51,6 +51,7 @@ type party struct {
 	parts  []taken     // blocks of the arena
 	hand   *queue.Hand // of an operation on a queue
 	port   *queue.Port
+	locks  *locks // of an operation on a lock
 	random *rand.Rand
 }
 

@@ -20,8 +20,24 @@ import (
 	"github.com/shmheap/shmheap/lock"
 )
 
-func TestMain(m *testing.M) {
-	shmtest.Main(m, map[string]func() error{"holder": runHolder})
+// programs are what the tests run in processes of their own. Each file adds its own.
+var programs = map[string]func() error{"holder": runHolder}
+
+func TestMain(m *testing.M) { shmtest.Main(m, programs) }
+
+// newDir returns a directory of heaps, on tmpfs where there is one.
+func newDir(t testing.TB) string {
+	t.Helper()
+	parent := ""
+	if runtime.GOOS == "linux" {
+		parent = "/dev/shm"
+	}
+	dir, err := os.MkdirTemp(parent, "shmheap-lock-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "heaps")
 }
 
 // table is what the processes share. The pairs are equal whenever nobody is inside.
@@ -37,6 +53,7 @@ type table struct {
 	wrong   atomic.Uint64
 	pair    [2]uint64
 	rwPair  [2]uint64
+	points  points
 }
 
 func attach(create bool, dir string) (*heap.Heap, *table, error) {
@@ -151,16 +168,7 @@ func spend() {
 
 // TestStorm kills and stops processes that hold locks. The others go on, and a stopped one is waited for.
 func TestStorm(t *testing.T) {
-	parent := ""
-	if runtime.GOOS == "linux" {
-		parent = "/dev/shm"
-	}
-	dir, err := os.MkdirTemp(parent, "shmheap-lock-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	dir = filepath.Join(dir, "heaps")
+	dir := newDir(t)
 	h, v, err := attach(true, dir)
 	if err != nil {
 		t.Fatal(err)

@@ -172,6 +172,7 @@ step_nightly() {
     SHMHEAP_CRASH=full SHMHEAP_STORM="${SHMHEAP_STORM:-10000}" SHMHEAP_BOOST=200 SHMHEAP_HOSTILE=200 \
         SHMHEAP_SOAK=20 go test -count=1 -timeout=6h -v ./tests/crash
     SHMHEAP_KILLS="${SHMHEAP_KILLS:-100000}" go test -count=1 -timeout=3h -v -run=Storm ./tests/queue
+    SHMHEAP_EXPLORE=full go test -count=1 -timeout=1h -v -run=Explore ./queue
 }
 
 step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -v -run=TestSoak ./tests/crash; }

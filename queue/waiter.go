@@ -64,14 +64,14 @@ func (w *waiter) await(ctx context.Context, busy error, try func() error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := w.spinFor(w.budget, busy, try); err != busy {
+	if err := w.spinFor(ctx, w.budget, busy, try); err != busy {
 		return err
 	}
 	return w.sleep(ctx, busy, try)
 }
 
-// spinFor looks at the clock once in a while only, as that takes longer than looking at the queue.
-func (w *waiter) spinFor(d time.Duration, busy error, try func() error) error {
+// spinFor looks at the clock and at ctx once in a while only, as that takes longer than looking at the queue.
+func (w *waiter) spinFor(ctx context.Context, d time.Duration, busy error, try func() error) error {
 	if d <= 0 {
 		return busy
 	}
@@ -82,7 +82,7 @@ func (w *waiter) spinFor(d time.Duration, busy error, try func() error) error {
 				return err
 			}
 		}
-		if time.Now().After(end) {
+		if time.Now().After(end) || ctx.Err() != nil {
 			return busy
 		}
 	}

@@ -20,6 +20,9 @@ type Consumer struct {
 	handle handle
 	idle   cursor // where the queue was empty last
 	waiter waiter
+
+	stretch uint64 // what a batch waits for when the queue is empty, 0 for nothing
+	ready   uint64 // slots from here on that are likely to be full
 }
 
 // Consumer returns a handle to pop with. It returns ErrTaken when a live process has the only one that an
@@ -33,6 +36,9 @@ func (q *Queue) Consumer() (*Consumer, error) {
 	c := &Consumer{
 		q: q, slots: q.slots, state: &q.head.State, at: q.seek(q.head.Head.Load(), ConsumerRole),
 		first: q.first, span: q.span, single: single, handle: h, line: lineMask(len(q.slots)),
+	}
+	if single {
+		c.stretch = stretchOf(len(q.slots))
 	}
 	c.waiter = newWaiter(q, ConsumerRole, c.hasMore)
 	return c, nil
@@ -72,6 +78,7 @@ func (c *Consumer) advance() {
 func (c *Consumer) endLine() {
 	c.at.wrap(len(c.slots))
 	c.q.raise(&c.q.head.Head, c.at)
+	c.fetchOn()
 }
 
 // pop is TryPop without haste.
@@ -182,7 +189,8 @@ func (c *Consumer) taken(offset uint64) (uint64, error) {
 }
 
 // TryPopAll pops elements into offsets until that is full or the queue is empty, and returns how many.
-// With none it returns TryPop's error. It is cheaper than one TryPop for each.
+// With none it returns TryPop's error. It is cheaper than one TryPop for each. In the middle of a stream it
+// may give the producer some microseconds before it takes less than it could.
 func (c *Consumer) TryPopAll(offsets []uint64) (int, error) {
 	n := 0
 	if c.single && c.hand == nil && c.state.Load()&StatePushSleep == 0 && c.slots != nil {
@@ -208,6 +216,9 @@ func (c *Consumer) TryPopAll(offsets []uint64) (int, error) {
 // and there is less than a line of them, it gives the producer the time to finish one.
 func (c *Consumer) popRun(offsets []uint64) int {
 	n := 0
+	if c.ready == 0 && c.stretch > 0 && len(offsets) >= batchAhead {
+		c.lookAhead(true)
+	}
 	patient := c.run() >= 2
 	for len(offsets)-n >= lineSlots && c.at.index&(lineSlots-1) == 0 && len(c.slots) >= lineSlots {
 		if c.popLine((*[lineSlots]uint64)(offsets[n:])) {

@@ -18,7 +18,7 @@ type Producer struct {
 	span   uint64
 	single bool   // nobody else pushes: stores will do
 	full   cursor // where the queue was full last
-	room   int    // slots from here on, in this line, that are known to be free: of a single producer
+	room   int    // slots from here on that are known to be free: of a single producer
 	line   uint64
 	by     uint64
 	hand   *Hand // whose elements these are, nil for nobody
@@ -26,6 +26,8 @@ type Producer struct {
 	seen   *seen
 	waiter waiter
 	notify *os.File // see Watch, nil for nothing
+
+	stretch uint64 // what it waits for when the queue is full, 0 for nothing
 }
 
 // Producer returns a handle to push with. It returns ErrTaken when a live process has the only one that
@@ -43,13 +45,17 @@ func (q *Queue) Producer() (*Producer, error) {
 		q: q, slots: q.slots, state: &q.head.State, at: q.seek(q.head.Tail.Load(), ProducerRole),
 		first: q.first, span: q.span, single: single, handle: h, seen: &seen{age: 1}, line: lineMask(len(q.slots)),
 	}
+	if single && q.hands == nil {
+		p.stretch = stretchOf(len(q.slots))
+	}
 	p.waiter = newWaiter(q, ProducerRole, p.hasRoom)
 	return p, nil
 }
 
 // TryPush appends an element: the offset of something in the heap, a multiple of 8. It returns ErrFull,
 // ErrClosed, or ErrOffset for a number that is no such offset. Killed at any point, the producer has
-// pushed or has not. Elements of one producer are popped in the order in which it pushed them.
+// pushed or has not. Elements of one producer are popped in the order in which it pushed them. In the middle
+// of a stream it may give the consumer some microseconds before it finds the queue full.
 func (p *Producer) TryPush(offset uint64) error {
 	if offset%Unit == 0 && offset-p.first < p.span && p.state.Load() == 0 {
 		s, w := &p.slots[p.at.index], p.at.lap|slotFull|offset/Unit
@@ -74,37 +80,6 @@ func (p *Producer) TryPush(offset uint64) error {
 	return p.push(offset)
 }
 
-// lookAhead finds out how many slots are free from the producer's place on, where it is the only one. If
-// it looked at each slot before its store, it would fetch the line from the consumer, which empties slots
-// in it, only to take it away again. As slots are emptied in their order, one far ahead that is free says
-// that all before it are; but with hands each has to be looked at for the names in it.
-func (p *Producer) lookAhead() {
-	p.room = 0
-	if !p.single || p.hand != nil {
-		return
-	}
-	if p.q.hands == nil && p.isFree(farAhead) {
-		p.room = farAhead
-		return
-	}
-	for i := p.at.index; i <= p.at.index|p.line && p.slots[i].Load() == p.at.lap; i++ {
-		p.room++
-	}
-}
-
-// farAhead is how many slots a producer looks ahead: eight lines.
-const farAhead = 64
-
-// isFree reports whether the n-th slot from the producer's place on is free, in a queue that is much longer.
-func (p *Producer) isFree(n uint64) bool {
-	at := p.at
-	if at.index += n - 1; at.index >= uint64(len(p.slots)) {
-		at.index -= uint64(len(p.slots))
-		at.lap = at.next()
-	}
-	return len(p.slots) >= 4*farAhead && p.slots[at.index].Load() == at.lap
-}
-
 // hasRoom reports whether the slot at the producer's place is not the lap before's any more.
 func (p *Producer) hasRoom() bool {
 	return phaseOf(p.slots[p.at.index].Load(), p.at) != lagging
@@ -123,6 +98,7 @@ func (p *Producer) endLine(n uint64) {
 	p.at.wrap(len(p.slots))
 	p.seen.step(n, p.q.positionMask())
 	p.q.raise(&p.q.head.Tail, p.at)
+	p.fetchOn(n)
 }
 
 // raise stores a hint. Two that do it at once may lower it again, which costs somebody a few steps.
@@ -141,8 +117,10 @@ func (p *Producer) push(offset uint64) error {
 	if offset%Unit != 0 || offset-p.first >= p.span {
 		return fmt.Errorf("push %#x: %w", offset, ErrOffset)
 	}
-	if p.lookAhead(); p.room > 0 && p.state.Load() == 0 {
-		return p.TryPush(offset)
+	if p.state.Load() == 0 {
+		if p.lookAhead(); p.room > 0 {
+			return p.TryPush(offset)
+		}
 	}
 	p.room = 0
 	w := slotFull | p.by | offset/Unit

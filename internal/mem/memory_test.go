@@ -127,3 +127,15 @@ func TestPauseTakesAnyCount(t *testing.T) {
 		mem.Pause(n)
 	}
 }
+
+// TestPrefetchWriteChangesNothing: it is a hint.
+func TestPrefetchWriteChangesNothing(t *testing.T) {
+	m := mem.Over(make([]byte, 256))
+	m.Word(64).Swap(7)
+	for n := range uint64(5) {
+		mem.PrefetchWrite(m.Word(0), n)
+	}
+	if m.Word(64).Load() != 7 || m.Word(0).Load() != 0 {
+		t.Error("memory has changed")
+	}
+}

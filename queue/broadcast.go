@@ -124,6 +124,10 @@ type Writer struct {
 	ring   *Broadcast
 	at     uint64
 	state  *mem.Word
+	tail   *mem.Word
+	slots  []mem.Word
+	mask   uint64
+	line   bool // a slot is a line of 64 bytes
 	handle handle
 }
 
@@ -138,13 +142,20 @@ func (b *Broadcast) Writer() (*Writer, error) {
 		at++
 	}
 	b.q.head.Tail.StoreRelease(at)
-	return &Writer{ring: b, at: at, state: &b.q.head.State, handle: h}, nil
+	return &Writer{
+		ring: b, at: at, state: &b.q.head.State, tail: &b.q.head.Tail, slots: b.q.slots, mask: b.mask,
+		line: b.words == lineSlots, handle: h,
+	}, nil
 }
 
 // Write writes a record of at most Words words; what is missing is zero. It never waits. It returns
 // ErrOptions for a record that is too long, and ErrDetached. Killed at any point, the record is there or
 // is not.
 func (w *Writer) Write(record ...uint64) error {
+	if w.line && len(record) == lineSlots-1 {
+		w.writeLine((*[lineSlots - 1]uint64)(record))
+		return nil
+	}
 	if w.ring == nil {
 		return ErrDetached
 	}
@@ -154,11 +165,6 @@ func (w *Writer) Write(record ...uint64) error {
 	}
 	slot[0].StoreRelease(0)
 	crashpoint.Hit("queue.write.after-clear")
-	if len(record) == lineSlots-1 && len(slot) == lineSlots {
-		writeLine((*[lineSlots]mem.Word)(slot), (*[lineSlots - 1]uint64)(record))
-		w.publish(&slot[0])
-		return nil
-	}
 	body, rest := slot[1:1+len(record)], slot[1+len(record):]
 	for i, v := range record {
 		body[i].Publish(v)
@@ -166,12 +172,17 @@ func (w *Writer) Write(record ...uint64) error {
 	for i := range rest {
 		rest[i].Publish(0)
 	}
-	w.publish(&slot[0])
+	w.publish(&slot[0], w.state.Load())
 	return nil
 }
 
-// writeLine is the loop of Write for a whole line, without the loop.
-func writeLine(line *[lineSlots]mem.Word, record *[lineSlots - 1]uint64) {
+// writeLine is Write for a slot that is a line, without a loop or a call. The load of the state, an atomic one,
+// keeps the compiler from leaving out the store before it.
+func (w *Writer) writeLine(record *[lineSlots - 1]uint64) {
+	line := (*[lineSlots]mem.Word)(w.slots[w.at&w.mask*lineSlots:])
+	line[0].Publish(0)
+	state := w.state.Load()
+	crashpoint.Hit("queue.write.after-clear")
 	line[1].Publish(record[0])
 	line[2].Publish(record[1])
 	line[3].Publish(record[2])
@@ -179,19 +190,26 @@ func writeLine(line *[lineSlots]mem.Word, record *[lineSlots - 1]uint64) {
 	line[5].Publish(record[4])
 	line[6].Publish(record[5])
 	line[7].Publish(record[6])
+	if state&StatePopSleep != 0 {
+		w.publish(&line[0], state)
+		return
+	}
+	w.at++
+	line[0].Publish(w.at)
+	w.tail.Publish(w.at)
 }
 
 // publish stores the sequence; where readers sleep with a full barrier, as in Producer.store.
-func (w *Writer) publish(sequence *mem.Word) {
+func (w *Writer) publish(sequence *mem.Word, state uint64) {
 	w.at++
-	if w.state.Load()&StatePopSleep == 0 {
+	if state&StatePopSleep == 0 {
 		sequence.Publish(w.at)
-		w.ring.q.head.Tail.Publish(w.at)
+		w.tail.Publish(w.at)
 		return
 	}
 	sequence.Swap(w.at)
 	crashpoint.Hit("queue.write.after-sequence")
-	w.ring.q.head.Tail.StoreRelease(w.at)
+	w.tail.StoreRelease(w.at)
 	if bell := &w.ring.q.head.Pops; bell.Need.Load() != 0 && bell.Need.Swap(0) != 0 {
 		bell.ringAll()
 	}
@@ -203,7 +221,7 @@ func (w *Writer) Close() error {
 		return ErrDetached
 	}
 	w.ring.q.detach(w.handle)
-	w.ring = nil
+	w.ring, w.line = nil, false
 	return nil
 }
 

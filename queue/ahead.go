@@ -46,8 +46,9 @@ func fetch(slots []mem.Word, index, n uint64) {
 
 // lookAhead finds out how many slots are free from the producer's place on, where it is the only one. If
 // it looked at each slot before its store, it would fetch the line from the consumer, which empties slots
-// in it, only to take it away again. As slots are emptied in their order, one far ahead that is free says
-// that all before it are; but with hands each has to be looked at for the names in it.
+// in it, only to take it away again. As slots are filled and emptied in their order, one far ahead that is free
+// says that all before it are, as long as the first one is: a producer that follows one that died may be
+// behind the truth. With hands each has to be looked at for the names in it.
 func (p *Producer) lookAhead() {
 	p.room = 0
 	if !p.single || p.hand != nil {
@@ -68,9 +69,9 @@ func (p *Producer) lookFar() bool {
 	if p.run() >= p.stretch {
 		rests = patience
 	}
-	for ; !p.isFree(p.stretch); rests-- {
+	for ; !p.hasFree(p.stretch); rests-- {
 		if rests == 0 {
-			if p.isFree(fetchAhead) {
+			if p.hasFree(fetchAhead) {
 				p.room = fetchAhead
 			}
 			return p.room > 0
@@ -80,6 +81,9 @@ func (p *Producer) lookFar() bool {
 	p.room = int(p.stretch)
 	return true
 }
+
+// hasFree reports whether n slots are free from the producer's place on.
+func (p *Producer) hasFree(n uint64) bool { return p.isFree(n) && p.isFree(1) }
 
 // isFree reports whether the n-th slot from the producer's place on is free.
 func (p *Producer) isFree(n uint64) bool {

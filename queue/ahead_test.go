@@ -123,3 +123,38 @@ func TestStream(t *testing.T) {
 		}
 	}
 }
+
+// TestStretchBehindTheTruth: a producer that follows one that died before it said where it was overwrites
+// nothing, whether that has been popped meanwhile or not.
+func TestStretchBehindTheTruth(t *testing.T) {
+	for _, popped := range []int{0, 3, 5} {
+		g := newGoRegion(t, testSize)
+		one, two := g.join(), g.join()
+		q := one.queue(t, &Options{Kind: SPSC, Capacity: 1024})
+		p := mustProducer(t, q)
+		for n := range 5 {
+			if err := p.TryPush(q.element(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := mustConsumer(t, two.at(t, q.off))
+		pop := func(n int) {
+			if v, err := c.TryPop(); err != nil || q.number(v) != n {
+				t.Fatalf("element %d is %d: %v", n, q.number(v), err)
+			}
+		}
+		one.die()
+		next := mustProducer(t, two.at(t, q.off))
+		for n := range popped {
+			pop(n)
+		}
+		for n := 5; n < 10; n++ {
+			if err := next.TryPush(q.element(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := popped; n < 10; n++ {
+			pop(n)
+		}
+	}
+}

@@ -27,8 +27,8 @@ func (p *party) settle(mayLeak int) (leaked uint64, err error) {
 	if err := p.settleQueue(); err != nil {
 		return 0, fmt.Errorf("recover hands: %w", err)
 	}
-	if err := p.settleLocks(); err != nil {
-		return 0, fmt.Errorf("locks: %w", err)
+	if err := errors.Join(p.settleLocks(), p.settleRing(), p.settleStream()); err != nil {
+		return 0, fmt.Errorf("locks and rings: %w", err)
 	}
 	if err := p.clean(); err != nil {
 		return 0, err

@@ -295,6 +295,12 @@ var operations = []operation{
 	{name: "Port.TryReceive, adopts", size: 64, prepare: steps(makesQueue, sendsOne), victim: steps(takesHand, receives), ready: takesHand, operate: steps(recoversHands, receives), caches: -2},
 	{name: "Hands.Recover", size: 64, prepare: makesQueue, victim: steps(takesHand, makesInHand), ready: takesHand, operate: recoversHands, live: -1, caches: -1},
 	{name: "Hands.Hand", size: 64, prepare: makesQueue, operate: takesHand},
+	{name: "Producer.TryPush", size: 32768, prepare: makesStream, ready: opensStream, operate: pushesOne},
+	{name: "Producer.TryPushAll", size: 32768, prepare: makesStream, ready: opensStream, operate: pushesAll},
+	{name: "Consumer.TryPop", size: 32768, prepare: makesStream, ready: opensStream, operate: popsOne},
+	{name: "Consumer.TryPopAll", size: 32768, prepare: makesStream, ready: opensStream, operate: popsAll},
+	{name: "Writer.Write", size: 32768, prepare: makesRing, ready: opensWriter, operate: writesRecord},
+	{name: "Broadcast.Writer", size: 32768, prepare: makesRing, operate: steps(opensWriter, writesRecord)},
 
 	{name: "Mutex.Lock", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: takes(theMutex, nil)},
 	{name: "Mutex.TryLock", size: 32768, lock: true, prepare: makesLocks, ready: findsLocks, operate: tries(nil)},

@@ -52,6 +52,14 @@ type party struct {
 	hand   *queue.Hand // of an operation on a queue
 	port   *queue.Port
 	locks  *locks // of an operation on a lock
+
+	writer  *queue.Writer // of an operation on a broadcast ring
+	written uint64        // records
+
+	out   *queue.Producer // of an operation on a queue of bare elements
+	in    *queue.Consumer
+	batch [streamBatch]uint64
+
 	random *rand.Rand
 }
 

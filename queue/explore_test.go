@@ -20,7 +20,7 @@ import (
 //   - Two producers that make equally many elements may change places, and so may the consumers.
 //   - What a dead process kept to itself is forgotten.
 //
-// TestReduction compares the ends with those of all orders where there are few enough.
+// TestExploreReduction compares the ends with those of all orders where there are few enough.
 
 const (
 	modelLaps  = 8
@@ -525,8 +525,8 @@ func TestExplore(t *testing.T) {
 	}
 }
 
-// TestReduction: the orders that are left out lead to no other end.
-func TestReduction(t *testing.T) {
+// TestExploreReduction: the orders that are left out lead to no other end.
+func TestExploreReduction(t *testing.T) {
 	for _, slots := range []int8{1, 2} {
 		few, all := &model{slots: slots, tokens: [2]int8{1, 1}}, &model{slots: slots, tokens: [2]int8{1, 1}, all: true}
 		t.Logf("note: %d slots, %d states of %d", slots, few.explore(), all.explore())

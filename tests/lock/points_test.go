@@ -25,19 +25,19 @@ func init() {
 
 // runDead dies with everything that can be held.
 func runDead() error {
-	h, v, err := attach(false, os.Args[1])
+	h, v, err := attach[desk](false, os.Args[1])
 	if err != nil {
 		return err
 	}
 	ctx := context.Background()
-	err = errors.Join(v.mutex.Lock(ctx, h), v.points.guard.Lock(ctx, h), v.permits.Acquire(ctx, h), v.rw.RLock(ctx, h))
+	err = errors.Join(v.mutex.Lock(ctx, h), v.guard.Lock(ctx, h), v.permits.Acquire(ctx, h), v.rw.RLock(ctx, h))
 	if err != nil {
 		return err
 	}
 	v.pair[0]++
-	v.points.begun[doomed].Add(1)
-	return v.points.once[0].Do(ctx, h, func(bool) error {
-		v.points.runs[0].Add(1)
+	v.begun[doomed].Add(1)
+	return v.once[0].Do(ctx, h, func(bool) error {
+		v.runs[0].Add(1)
 		sys.KillSelf()
 		return nil
 	})
@@ -45,7 +45,7 @@ func runDead() error {
 
 // runHeir takes turns until it dies, or has taken very many.
 func runHeir() error {
-	h, v, err := attach(false, os.Args[1])
+	h, v, err := attach[desk](false, os.Args[1])
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func runHeir() error {
 		if err := v.turn(h, doomed, n); err != nil {
 			return err
 		}
-		v.points.turning.Add(1)
+		v.turning.Add(1)
 	}
 	return errors.Join(err, h.Close())
 }
@@ -87,11 +87,11 @@ func TestEveryPoint(t *testing.T) {
 func dieAt(t *testing.T, point string, limit int) bool {
 	t.Helper()
 	dir := newDir(t)
-	h, v, err := attach(true, dir)
+	h, v, err := attach[desk](true, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(v.permits.Init(2), v.points.barrier.Init(2)); err != nil {
+	if err := errors.Join(v.permits.Init(2), v.barrier.Init(2)); err != nil {
 		t.Fatal(err)
 	}
 	if p := shmtest.Start(t, "dead", dir); !p.Killed() {
@@ -100,7 +100,7 @@ func dieAt(t *testing.T, point string, limit int) bool {
 	cmd := shmtest.Command("heir", dir, strconv.Itoa(limit))
 	cmd.Env = append(cmd.Env, crashpoint.Env+"="+point)
 	heir := shmtest.StartCommand(t, cmd)
-	shmtest.Until(t, "a turn", func() bool { return v.points.turning.Load() > 0 || heir.Ended() })
+	shmtest.Until(t, "a turn", func() bool { return v.turning.Load() > 0 || heir.Ended() })
 	survive(t, h, v, heir.Ended)
 	if !heir.Killed() {
 		heir.Succeed()
@@ -113,7 +113,7 @@ func dieAt(t *testing.T, point string, limit int) bool {
 }
 
 // survive takes turns until the other one has died, and then some. That must not take for ever.
-func survive(t *testing.T, h *heap.Heap, v *table, dead func() bool) {
+func survive(t *testing.T, h *heap.Heap, v *desk, dead func() bool) {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() {
@@ -138,22 +138,22 @@ func survive(t *testing.T, h *heap.Heap, v *table, dead func() bool) {
 			t.Fatal(err)
 		}
 	case <-time.After(shmtest.Patience):
-		t.Fatalf("stuck, the other one took %d turns", v.points.turning.Load())
+		t.Fatalf("stuck, the other one took %d turns", v.turning.Load())
 	}
 }
 
 // audit draws the account when nobody is left but the survivor.
-func (v *table) audit(t *testing.T, h *heap.Heap) {
+func (v *desk) audit(t *testing.T, h *heap.Heap) {
 	t.Helper()
-	begun, done := v.points.begun[0].Load()+v.points.begun[1].Load(), v.points.done[0].Load()+v.points.done[1].Load()
+	begun, done := v.begun[0].Load()+v.begun[1].Load(), v.done[0].Load()+v.done[1].Load()
 	if v.pair[0] != v.pair[1] || v.pair[0] > begun || v.pair[0] < done || begun-done > 2 {
 		t.Errorf("counted %v, begun %d, done %d", v.pair, begun, done)
 	}
 	if v.rwPair[0] != v.rwPair[1] {
 		t.Errorf("writers left %v", v.rwPair)
 	}
-	for i := range v.points.once {
-		if n := v.points.runs[i].Load(); n == 0 || n > 3 || !v.points.once[i].Done() {
+	for i := range v.once {
+		if n := v.runs[i].Load(); n == 0 || n > 3 || !v.once[i].Done() {
 			t.Errorf("number %d was run %d times", i, n)
 		}
 	}

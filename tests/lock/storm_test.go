@@ -53,10 +53,10 @@ type table struct {
 	wrong   atomic.Uint64
 	pair    [2]uint64
 	rwPair  [2]uint64
-	points  points
 }
 
-func attach(create bool, dir string) (*heap.Heap, *table, error) {
+// attach opens the heap, or creates it, and returns what lies there.
+func attach[T any](create bool, dir string) (*heap.Heap, *T, error) {
 	o := &heap.Options{Dir: dir, Size: 64 << 20}
 	open := heap.Open
 	if create {
@@ -70,19 +70,19 @@ func attach(create bool, dir string) (*heap.Heap, *table, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var v *table
+	var v *T
 	if create {
-		if v, err = alloc.New[table](a); err == nil {
+		if v, err = alloc.New[T](a); err == nil {
 			err = alloc.StoreRoot(a, "table", v)
 		}
 	} else {
-		v, err = alloc.LoadRoot[table](a, "table")
+		v, err = alloc.LoadRoot[T](a, "table")
 	}
 	return h, v, err
 }
 
 func runHolder() error {
-	h, v, err := attach(false, os.Args[1])
+	h, v, err := attach[table](false, os.Args[1])
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func spend() {
 // TestStorm kills and stops processes that hold locks. The others go on, and a stopped one is waited for.
 func TestStorm(t *testing.T) {
 	dir := newDir(t)
-	h, v, err := attach(true, dir)
+	h, v, err := attach[table](true, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,3 +1,5 @@
+//go:build crashpoint
+
 package lock
 
 import (
@@ -13,9 +15,10 @@ import (
 	"github.com/shmheap/shmheap/lock"
 )
 
-// points is what the test of crash points shares beside.
-type points struct {
+// desk is what the test of crash points shares: one of each lock.
+type desk struct {
 	_ structs.HostLayout
+	table
 
 	cond     lock.Cond
 	barrier  lock.Barrier
@@ -37,7 +40,7 @@ const (
 )
 
 // turn uses every lock once. Locks are held for so long that others fall asleep.
-func (v *table) turn(h *heap.Heap, who, n int) error {
+func (v *desk) turn(h *heap.Heap, who, n int) error {
 	for name, use := range map[string]func(*heap.Heap) error{
 		"mutex":  func(h *heap.Heap) error { return v.count(h, who) },
 		"cond":   v.useCond,
@@ -53,64 +56,64 @@ func (v *table) turn(h *heap.Heap, who, n int) error {
 	return nil
 }
 
-func (v *table) count(h *heap.Heap, who int) error {
+func (v *desk) count(h *heap.Heap, who int) error {
 	err := v.mutex.Lock(context.Background(), h)
 	if err := v.enter(err, &v.pair, func() error { return v.mutex.MarkConsistent(h) }); err != nil {
 		return err
 	}
-	v.points.begun[who].Add(1)
+	v.begun[who].Add(1)
 	v.pair[0]++
 	time.Sleep(200 * time.Microsecond)
 	v.pair[1]++
-	v.points.done[who].Add(1)
+	v.done[who].Add(1)
 	return v.mutex.Unlock(h)
 }
 
 // useCond waits for what may not come, and signals.
-func (v *table) useCond(h *heap.Heap) error {
+func (v *desk) useCond(h *heap.Heap) error {
 	err := v.mutex.Lock(context.Background(), h)
 	if err := v.enter(err, &v.pair, func() error { return v.mutex.MarkConsistent(h) }); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	err = v.points.cond.Wait(ctx, h, &v.mutex)
+	err = v.cond.Wait(ctx, h, &v.mutex)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil
 	}
 	if err := v.enter(err, &v.pair, func() error { return v.mutex.MarkConsistent(h) }); err != nil {
 		return err
 	}
-	v.points.cond.Signal()
+	v.cond.Signal()
 	return v.mutex.Unlock(h)
 }
 
-func (v *table) useOnce(h *heap.Heap, i int) error {
-	return v.points.once[i].Do(context.Background(), h, func(again bool) error {
-		if n := v.points.runs[i].Add(1); n > 1 && !again {
+func (v *desk) useOnce(h *heap.Heap, i int) error {
+	return v.once[i].Do(context.Background(), h, func(again bool) error {
+		if n := v.runs[i].Add(1); n > 1 && !again {
 			return fmt.Errorf("number %d is run %d times, and was not told", i, n)
 		}
 		return nil
 	})
 }
 
-func (v *table) useBarrier(h *heap.Heap) error {
+func (v *desk) useBarrier(h *heap.Heap) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 	defer cancel()
-	if err := v.points.barrier.Wait(ctx, h); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := v.barrier.Wait(ctx, h); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil
 }
 
 // useGuard inverts a bit of one's own and looks at it.
-func (v *table) useGuard(h *heap.Heap, who int) error {
-	off, _ := h.Memory().Offset(unsafe.Pointer(&v.points.register))
+func (v *desk) useGuard(h *heap.Heap, who int) error {
+	off, _ := h.Memory().Offset(unsafe.Pointer(&v.register))
 	r, err := lock.RegisterAt[uint64](h.Memory().Bytes(off, 8), 0)
 	if err != nil {
 		return err
 	}
-	g := lock.NewGuard(h, &v.points.guard, r)
+	g := lock.NewGuard(h, &v.guard, r)
 	before, after, err := g.Update(context.Background(), func(v uint64) uint64 {
 		time.Sleep(100 * time.Microsecond)
 		return v ^ 1<<who

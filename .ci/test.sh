@@ -20,7 +20,7 @@ platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
 units=$(go list -e ./... | grep -v -e '/tests$' -e '/tests/' -e '/internal/lint$')
 
 # Everything under tests but the machines and the kills, which have steps.
-blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/crash$')
+blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/ivshmem$' -e '/tests/crash$')
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -30,7 +30,8 @@ trap 'rm -rf "$tmp"' EXIT
 programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
     clang:clang setarch:util-linux script:bsdutils g++:g++
     chromium:chromium qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
-    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static"
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static
+    qemu-riscv64-static:qemu-user-static"
 
 # The allocators and queues that the benchmarks compare with: header and Debian package.
 headers="mimalloc.h:libmimalloc-dev jemalloc/jemalloc.h:libjemalloc-dev boost/version.hpp:libboost-dev"
@@ -136,13 +137,27 @@ step_cross() {
     done
 }
 
-# Packages whose code has assembly and memory orders of its own for arm64, as programs of that machine. What
-# explores a model has nothing to do with the machine and takes minutes there.
+# Packages whose code has assembly and memory orders of its own for arm64, as programs of that machine: with the
+# atomic instructions of LSE, and on a processor that has none and makes do with exclusive loads and stores. On
+# riscv64 what reserves, shares and dies, several processes too. What explores a model has nothing to do with the
+# machine and takes minutes there, and so do storms.
 step_emulated() {
-    local emulator
-    emulator=$(command -v qemu-aarch64-static) || { skip "no emulator of arm64, install qemu-user-static"; return; }
-    GOARCH=arm64 CGO_ENABLED=0 go test -short -skip=Explore -exec="$emulator" \
+    emulate arm64 "$(command -v qemu-aarch64-static)" "-cpu max" -skip=Explore \
         ./internal/mem ./internal/goroutine ./alloc ./queue ./lock
+    emulate arm64 "$(command -v qemu-aarch64-static)" "-cpu cortex-a53" ./internal/mem ./internal/goroutine ./lock
+    emulate riscv64 "$(command -v qemu-riscv64-static)" "" ./internal/mem ./internal/goroutine ./lock
+    emulate riscv64 "$(command -v qemu-riscv64-static)" "" -skip='InsideGoHeap|Storm|DeathIsFinal|RootsBusy' \
+        -run='Reserve|Find|Window|Hint|Guard|Create|Open|Peer|Alive|Attach|SetBase|Leases|Inherited|OverSocket' \
+        ./probe ./heap ./tests/blackbox
+}
+
+# emulate ARCH EMULATOR OPTIONS ARGS... runs tests as programs of another machine. The kernel need not know how to start
+# those: the tests start theirs by the emulator too.
+emulate() {
+    local arch=$1 emulator=$2 options=$3
+    shift 3
+    [ -n "$emulator" ] || { skip "no emulator of $arch, install qemu-user-static"; return; }
+    GOARCH=$arch CGO_ENABLED=0 SHMTEST_EMULATOR=$emulator go test -short -exec="$emulator $options" "$@"
 }
 
 step_fuzz() {
@@ -179,7 +194,7 @@ step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -
 
 # Kernels come as packages of Debian into a cache of the user's, with lists of their own: what the system has
 # installed is not touched. Once there, they are used without a network.
-step_guest() { verbose -count=1 -timeout=30m ./tests/guest; }
+step_guest() { verbose -count=1 -timeout=30m ./tests/guest ./tests/ivshmem; }
 
 # verbose runs go test so that its log says of every skip why. CI keeps the whole log.
 verbose() {

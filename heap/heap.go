@@ -52,7 +52,7 @@ func (h *Heap) enter() error {
 		h.life.RUnlock()
 		return ErrClosed
 	}
-	if h.leases != nil && h.leases.expelled.Load() {
+	if h.expelled() {
 		h.life.RUnlock()
 		return ErrExpelled
 	}
@@ -131,7 +131,7 @@ func (h *Heap) Close() error {
 	h.life.Lock()
 	defer h.life.Unlock()
 	h.closed = true
-	if !h.readOnly {
+	if !h.readOnly && !h.expelled() {
 		h.detach()
 	}
 	return errors.Join(append(errs, h.release())...)
@@ -145,8 +145,14 @@ func (h *Heap) startClose() ([]func() error, error) {
 	}
 	hooks := h.onClose
 	h.onClose = nil
+	if h.expelled() {
+		return nil, nil // what the hooks would give back is others' by now
+	}
 	return hooks, nil
 }
+
+// expelled reports whether others have taken this process for dead.
+func (h *Heap) expelled() bool { return h.leases != nil && h.leases.expelled.Load() }
 
 // release gives back what the process holds, in the opposite order of taking it.
 func (h *Heap) release() error {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
@@ -114,12 +116,29 @@ func wantLives(t *testing.T, h *Heap, id PeerID, want bool) {
 
 // TestExpelled: who has lost its lease, because it was stopped for longer than the term, is told so.
 func TestExpelled(t *testing.T) {
-	damages(t)
-	h := mustShare(t, sharedMemory(t, 16<<20))
+	h, err := CreateShared(sharedMemory(t, 16<<20), "shared", testTerm, &Options{MaxPeers: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.OnClose(func() error { t.Error("what is others' by now was given back"); return nil }); err != nil {
+		t.Fatal(err)
+	}
 	h.leases.table[h.peer.Slot()].Holder.Swap(99) // as somebody does who finds it expired
 	shmtest.Until(t, "it notices", func() bool { return errors.Is(h.Commit(data(h, 0), 8), ErrExpelled) })
-	_, err := h.Alive(MakePeerID(1, 1))
+	_, err = h.Alive(MakePeerID(1, 1))
 	wantError(t, "ask for another", err, ErrExpelled)
+	h.peers[h.peer.Slot()].State.Swap(attachedState(MakePeerID(0, 2))) // its successor
+	r := h.region.(*sharedRegion)
+	unmap := r.unmap
+	r.unmap = func() error {
+		if state := mem.View[layout.Peer](r.all, h.geometry.Sections.Peers).State.Load(); state != attachedState(MakePeerID(0, 2)) {
+			t.Errorf("the state of its successor is %#x", state)
+		}
+		return unmap()
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestSharedErrors: there is one heap in a memory, and what is none is refused.

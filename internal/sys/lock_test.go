@@ -91,6 +91,37 @@ func TestLockLivesWithTheDescription(t *testing.T) {
 	wantLock(t, "after the twin was closed", other, 0, true)
 }
 
+// TestSharedLock: those who read share a lock, which excludes who writes and is excluded by it, and which is no lock for
+// who asks whether somebody has one.
+func TestSharedLock(t *testing.T) {
+	dir := openedDir(t)
+	writer := created(t, dir, "f")
+	var readers [2]*os.File
+	for i := range readers {
+		f, err := OpenAtReadOnly(dir, "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		readers[i] = f
+		if got, err := TryLockShared(f, 7); err != nil || !got {
+			t.Errorf("reader %d: locked %t, %v", i, got, err)
+		}
+	}
+	wantLock(t, "writer beside readers", writer, 7, false)
+	wantLocked(t, "readers, seen by the writer", writer, 7, 1, false)
+	for _, f := range readers {
+		if err := Unlock(f, 7); err != nil {
+			t.Error(err)
+		}
+	}
+	wantLock(t, "writer behind readers", writer, 7, true)
+	wantLocked(t, "the writer, seen by a reader", readers[0], 7, 1, true)
+	if got, err := TryLockShared(readers[0], 7); err != nil || got {
+		t.Errorf("reader beside a writer: locked %t, %v", got, err)
+	}
+}
+
 // TestLockOfAReadOnlyFile: a write lock needs a file that may be written.
 func TestLockOfAReadOnlyFile(t *testing.T) {
 	dir := openedDir(t)

@@ -31,6 +31,9 @@ func Create(name string, opts *Options) (*Heap, error) {
 }
 
 func createNamed(name string, o *Options) (*Heap, error) {
+	if o.ReadOnly {
+		return nil, ErrReadOnly
+	}
 	if err := checkName(name); err != nil {
 		return nil, err
 	}

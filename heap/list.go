@@ -157,6 +157,9 @@ func Remove(name string, opts *Options) error {
 }
 
 func remove(at location, o *Options) error {
+	if o.ReadOnly {
+		return ErrReadOnly
+	}
 	dir, err := at.openDir(false)
 	if err != nil {
 		return err

@@ -33,6 +33,9 @@ func OpenOffline(name string, opts *Options) (*Offline, error) {
 }
 
 func openOffline(name string, o *Options) (*Offline, error) {
+	if o.ReadOnly {
+		return nil, ErrReadOnly
+	}
 	at, err := locate(name, o)
 	if err != nil {
 		return nil, err

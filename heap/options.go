@@ -45,7 +45,8 @@ type Options struct {
 	// that processes on all nodes use alike. On tmpfs it is a property of the file until it goes. Errors of Create and Open
 	// wrap errors.ErrUnsupported where there are no nodes.
 	Interleave bool
-	// ReadOnly makes Open and OpenFile map the heap without the right to write: see OpenReadOnly.
+	// ReadOnly makes Open and OpenFile map the heap without the right to write: see OpenReadOnly. Create, Remove and
+	// OpenOffline return ErrReadOnly.
 	ReadOnly bool
 	// Group, the name or the number of a group, lets its members have the heap: Create makes the file, and
 	// the private directory if there is none, the group's, with the modes 0660 and 2770 whatever the umask. Open

@@ -122,7 +122,7 @@ func (d *drawing) draw(c canvas) {
 		y += lineSize
 		c.text(margin, y+4, 12, ink, line)
 	}
-	y = d.legend(c, y+lineSize+8)
+	d.legend(c, y+lineSize+8)
 	for row := range d.rows {
 		at := d.Base + uint64(row)*columns*d.each*live.Granule
 		c.text(margin, d.top+float64(row)*cellSize+11, 10, faint, fmt.Sprintf("%#x", at))
@@ -130,7 +130,7 @@ func (d *drawing) draw(c canvas) {
 	d.cells(c)
 }
 
-func (d *drawing) legend(c canvas, y float64) float64 {
+func (d *drawing) legend(c canvas, y float64) {
 	x := margin
 	for _, n := range names {
 		c.rect(x, y-10, 11, 11, colours[n.kind])
@@ -153,7 +153,6 @@ func (d *drawing) legend(c canvas, y float64) float64 {
 		c.rect(x, y-10, 4, 11, palette[i])
 		c.text(x+10, y, 12, ink, shorten(d.call(id), 34))
 	}
-	return y
 }
 
 // call names an owner.

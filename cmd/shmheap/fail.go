@@ -127,7 +127,9 @@ func (a *app) hint(cmd *cobra.Command, err error) {
 	}
 	if !a.ready {
 		fmt.Fprintf(a.err, "hint: %s --help\n", cmd.CommandPath())
+		return
 	}
+	fmt.Fprintf(a.err, "hint: what the command wants: %s --help; what this machine lacks: shmheap doctor\n", cmd.CommandPath())
 }
 
 // personal puts the argument of the command into a hint.

@@ -30,9 +30,9 @@ type Chart struct {
 
 // Measures in pixels.
 const (
-	labelWidth = 300
-	barWidth   = 460
-	textWidth  = 190
+	labelWidth = 400
+	barWidth   = 430
+	textWidth  = 120
 	lineHeight = 20
 	headHeight = 30
 	width      = labelWidth + barWidth + textWidth

@@ -81,6 +81,11 @@
 // can read its own symbols. The bins hide free blocks from the short way of Alloc so that it ends exactly at the
 // next sample. A process killed anywhere in that leaves a free block, or an entry of the table that others take.
 //
+// # Looking
+//
+// Stats, Usage, Spans, Locate and Profile count by walking the states and bitmaps. An Inspector does so for a heap that is
+// only looked at: nothing is attached, recovered or written, so that what the dead have left shows.
+//
 // # Misuse
 //
 // A double free is noticed by every cache, most of the time. A careful cache (CacheOptions) also notices writes

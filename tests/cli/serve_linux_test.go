@@ -16,7 +16,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/shmtest"
+	"github.com/shmheap/shmheap/queue"
 )
 
 // site is a "shmheap serve" that has said where.
@@ -131,10 +134,29 @@ func hasLabels(m *dto.Metric, want []string) bool {
 	return true
 }
 
+// makeQueue makes a queue of that name, as a peer that is gone then.
+func (w *workload) makeQueue(name string) {
+	w.t.Helper()
+	h, err := heap.Open("orders", &heap.Options{Dir: w.dir})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer h.Close()
+	a, err := alloc.Open(h)
+	if err == nil {
+		_, err = queue.Open(a, name, &queue.Options{Capacity: 2})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // TestPage: in a browser the page draws, follows the heap, and shows who was killed. SHMHEAP_SCREENSHOT is a file for
 // what it looks like then.
 func TestPage(t *testing.T) {
 	w := newWorkload(t)
+	const hostile = `<img src=x onerror="document.title='hit'">`
+	w.makeQueue(hostile)
 	s, _ := w.serve()
 	b := startBrowser(t, s.URL)
 	w.until("the page shows the worker", func() bool {
@@ -144,6 +166,9 @@ func TestPage(t *testing.T) {
 		if got := b.eval(`document.getElementById("` + id + `").textContent`); !strings.Contains(got, want) {
 			t.Errorf("%s is %q, without %q", id, got, want)
 		}
+	}
+	if got := b.eval(`document.querySelector("img") + document.title + document.getElementById("queues").textContent`); !strings.HasPrefix(got, "nullheap orders") || !strings.Contains(got, hostile) {
+		t.Errorf("a name is more than text: %q", got)
 	}
 	const colours = `new Set(new Uint32Array(document.getElementById("map").getContext("2d").getImageData(0, 0, 1152, 20).data.buffer)).size`
 	if n, _ := strconv.Atoi(b.eval(colours)); n < 3 {

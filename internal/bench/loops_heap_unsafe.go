@@ -19,7 +19,7 @@ func (l *heapLoops) all() map[string]func() error {
 	return map[string]func() error{
 		loopPairs: l.pairs, loopFill: l.fill, loopDrain: l.drain, loopReplace: l.replace,
 		loopNodes: l.nodes, loopTouch: l.touch, loopUntouched: l.untouched, loopBatches: l.batches,
-		loopScratch: l.scratch, loopLarson: l.larson, loopPipe: l.pipe, loopXmalloc: l.xmalloc, loopMstress: l.mstress,
+		loopScratch: l.scratch, loopLarson: l.larson, loopPipe: l.pipe, loopHandover: l.handover, loopXmalloc: l.xmalloc, loopMstress: l.mstress,
 	}
 }
 
@@ -429,6 +429,44 @@ func (l *heapLoops) send(p unsafe.Pointer) bool {
 		}
 	}
 	return true
+}
+
+// handover is pipe with blocks that come from nowhere and go nowhere.
+func (l *heapLoops) handover() error {
+	if l.worker == 0 {
+		return l.handoverIn()
+	}
+	l.begin()
+	n := uint64(0)
+	for ok := true; ok && !l.over(); {
+		for end := n + batch; ok && n < end; n++ {
+			if _, ok = l.await(); !ok {
+				break
+			}
+		}
+	}
+	l.end(n)
+	l.stop()
+	return nil
+}
+
+func (l *heapLoops) handoverIn() error {
+	var blocks [512]unsafe.Pointer
+	if err := l.fillWith(blocks[:]); err != nil {
+		return err
+	}
+	l.begin()
+	sent := true
+	for n := uint64(0); sent && !l.over(); {
+		for end := n + batch; sent && n < end; n++ {
+			p := blocks[n&(uint64(len(blocks))-1)]
+			*(*uint64)(p) = n
+			sent = l.send(p)
+		}
+	}
+	l.end(0)
+	l.stop()
+	return l.freeForward(blocks[:])
 }
 
 func (l *heapLoops) emptyInbox() error {

@@ -50,7 +50,7 @@ func (s *session) checkPeer(t *testing.T, m *Measured, subject string) {
 	for limit := s.Time; o.Ops == 0 && limit < time.Second; limit *= 4 {
 		var err error
 		o, err = s.do(t.Context(), &Job{
-			Subject: subject, Loop: m.Loop, Sizes: m.Sizes, Workers: m.Workers, Time: limit, Timed: m.Loop != loopEmpty,
+			Subject: subject, Loop: m.Loop, Sizes: m.Sizes, Workers: m.Workers, Time: limit, Timed: m.special != onlyLoop,
 		})
 		if err != nil {
 			t.Errorf("%s of %s: %v", m.Name, subject, err)
@@ -58,7 +58,7 @@ func (s *session) checkPeer(t *testing.T, m *Measured, subject string) {
 		}
 	}
 	allocs, frees := o.alloc.Count(), o.free.Count()
-	if o.Ops == 0 || o.Rate <= 0 || m.Loop != loopEmpty && (allocs < o.Ops || frees+slackOf(&m.Workload) < o.Ops) {
+	if o.Ops == 0 || o.Rate <= 0 || m.special != onlyLoop && (allocs < o.Ops || frees+slackOf(&m.Workload) < o.Ops) {
 		t.Errorf("%s of %s: %d operations, %d calls of alloc, %d of free", m.Name, subject, o.Ops, allocs, frees)
 	}
 	s.checkSizes(t, m, subject, o)

@@ -188,7 +188,7 @@ func (s *session) measure(ctx context.Context, m *Measured, row *Row) error {
 	row.addRates(o)
 	s.step()
 	job.Timed, job.Time = true, s.Time/timedShare
-	if job.Loop == loopEmpty { // there is nothing to time
+	if m.special == onlyLoop { // there is nothing to time
 		s.step()
 		return nil
 	}

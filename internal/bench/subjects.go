@@ -41,7 +41,7 @@ func (s *Subject) program() string { return s.source + s.macro }
 // takesPart says why a subject does not do a workload, "" if it does.
 func (s *Subject) takesPart(w *Workload) string {
 	switch {
-	case w.special == onlyEmpty && s.Name != SubjectCache && s.Name != SubjectGlibc:
+	case w.special == onlyLoop && s.Name != SubjectCache && s.Name != SubjectGlibc:
 		return "one loop in Go and one in C++"
 	case s.Name == SubjectMmap && w.special != onlyLarge:
 		return "for large blocks"

@@ -29,11 +29,12 @@ const (
 	loopXmalloc   = "xmalloc"
 	loopMstress   = "mstress"
 	loopEmpty     = "empty"
+	loopHandover  = "handover"
 )
 
 // Words for Workload.special.
 const (
-	onlyEmpty = "empty" // the loop itself, without an allocator
+	onlyLoop  = "loop"  // the loop itself, without an allocator
 	onlyLarge = "large" // glibc with a fixed threshold of mmap too
 )
 
@@ -48,7 +49,7 @@ func Workloads() []Workload {
 }
 
 var pairWorkloads = []Workload{
-	{Name: "empty/1", Loop: loopEmpty, Sizes: sizesPairs, Workers: 1, Unit: "pair of two calls that do nothing", special: onlyEmpty,
+	{Name: "empty/1", Loop: loopEmpty, Sizes: sizesPairs, Workers: 1, Unit: "pair of two calls that do nothing", special: onlyLoop,
 		About: "the loop of pairs with functions that do nothing: what the loop costs in Go and in C++"},
 	{Name: "pairs/1", Loop: loopPairs, Sizes: sizesPairs, Workers: 1, Unit: unitPair,
 		About: "512 live blocks of 16..1024 bytes; each step frees one and allocates one"},
@@ -72,6 +73,8 @@ var pairWorkloads = []Workload{
 var sharedWorkloads = []Workload{
 	{Name: "xproc/2", Loop: loopPipe, Sizes: sizesPairs, Workers: 2, Unit: unitItem,
 		About: "one allocates, the other frees; a ring of 4096 words between them, each published by a release store"},
+	{Name: "handover/2", Loop: loopHandover, Sizes: sizesPairs, Workers: 2, Unit: "block handed over", special: onlyLoop,
+		About: "the loop of xproc without alloc and free: 512 blocks go round, of each the first word is written"},
 	{Name: "xmalloc/2", Loop: loopXmalloc, Sizes: sizesPairs, Workers: 2, Unit: unitItem,
 		About: "each allocates batches of 120 for the other and frees those of the other (after Lever and Boreham)"},
 	{Name: "larson/2", Loop: loopLarson, Sizes: sizesPairs, Workers: 2, Unit: unitPair,

@@ -484,6 +484,35 @@ template <class Source> struct loops {
                 return false;
         return true;
     }
+    void handover() {
+        if (l.j.worker == 0) {
+            handover_in();
+            return;
+        }
+        l.begin();
+        uint64_t n = 0, w;
+        for (bool ok = true; ok && !l.over();)
+            for (uint64_t end = n + batch; ok && n < end; n++)
+                if (!(ok = await(w)))
+                    break;
+        l.end(n);
+        l.stop();
+    }
+    void handover_in() {
+        void *blocks[512];
+        fill_with(blocks, 512);
+        l.begin();
+        bool sent = true;
+        for (uint64_t n = 0; sent && !l.over();)
+            for (uint64_t end = n + batch; sent && n < end; n++) {
+                void *p = blocks[n & 511];
+                *static_cast<uint64_t *>(p) = n;
+                sent = send(p);
+            }
+        l.end(0);
+        l.stop();
+        free_forward(blocks, 512);
+    }
     void empty_inbox() {
         while (free_taken(batch))
             ;
@@ -552,7 +581,7 @@ template <class Source> struct loops {
             {"pairs", &loops::pairs},     {"empty", &loops::pairs},   {"fill", &loops::fill},
             {"threadtest", &loops::drain}, {"replace", &loops::replace}, {"nodes", &loops::nodes},
             {"sh6bench", &loops::batches}, {"scratch", &loops::scratch}, {"larson", &loops::larson},
-            {"xproc", &loops::pipe},      {"xmalloc", &loops::xmalloc}, {"mstress", &loops::mstress},
+            {"xproc", &loops::pipe},      {"handover", &loops::handover}, {"xmalloc", &loops::xmalloc}, {"mstress", &loops::mstress},
         };
         if (!strcmp(l.j.loop, "touch") || !strcmp(l.j.loop, "untouched"))
             return big_blocks(!strcmp(l.j.loop, "touch") ? 4096 : 0);

@@ -225,14 +225,39 @@ func (p *benchPrinter) memory() {
 		t.AppendRow(table.Row{x.name, size(x.tables.Tables), size(x.tables.Live) + " live",
 			fmt.Sprintf("%.2f %% (%s of it in an empty heap)", 100*x.tables.Overhead(), size(x.tables.Fixed))})
 	}
-	t.AppendRow(table.Row{"committed, mixed sizes", size(m.Mixed.Committed), size(m.Mixed.Rounded) + " live, rounded to classes",
-		fmt.Sprintf("%.3f", m.Mixed.PerRounded())})
-	t.AppendRow(table.Row{"the same", size(m.Mixed.Committed), size(m.Mixed.Requested) + " requested", fmt.Sprintf("%.3f", m.Mixed.PerRequested())})
-	t.AppendRow(table.Row{"of it in free blocks of slabs", size(m.Mixed.InSlabs), "", ""})
-	t.AppendRow(table.Row{"in free granules", size(m.Mixed.Kept), "", ""})
+	for i := range m.Mixed {
+		x := &m.Mixed[i]
+		t.AppendRow(table.Row{"committed, " + number(x.Live) + " mixed blocks", size(x.Committed), size(x.Rounded) + " live, rounded to classes",
+			fmt.Sprintf("%.3f", x.PerRounded())})
+		t.AppendRow(table.Row{"of it in free blocks of slabs", size(x.InSlabs), "", ""})
+		t.AppendRow(table.Row{"in free granules", size(x.Kept), "", ""})
+	}
 	t.AppendRow(table.Row{"storage of the file when full", size(m.Drain.Full), size(m.Drain.Empty) + " when empty", ""})
 	t.AppendRow(table.Row{"when all is freed", size(m.Drain.Freed), "", ""})
 	t.AppendRow(table.Row{"after Trim", size(m.Drain.Trimmed), "", fmt.Sprintf("%.1f %% returned", 100*m.Drain.Returned())})
+	p.render(t)
+	p.mixed()
+}
+
+// mixed puts what the subjects have in memory beside what was asked for.
+func (p *benchPrinter) mixed() {
+	m := p.report.Memory
+	p.heading("In memory for each byte requested, mixed sizes: means of the steady state")
+	t := p.table(1, "allocator", "blocks", "requested", "at most", "in memory", "ratio")
+	for i := range m.Mixed {
+		x := &m.Mixed[i]
+		t.AppendRow(table.Row{bench.SubjectCache, number(x.Live), size(x.Requested), size(x.Peak), size(x.Committed), fmt.Sprintf("%.3f", x.PerRequested())})
+		for k := range m.Beside {
+			y := &m.Beside[k]
+			switch {
+			case y.Live != x.Live:
+			case y.Why != "":
+				t.AppendRow(table.Row{y.Subject, number(y.Live), "-", "-", "-", "-"})
+			default:
+				t.AppendRow(table.Row{y.Subject, number(y.Live), size(y.Requested), size(y.Peak), size(y.Resident), fmt.Sprintf("%.3f", y.PerRequested())})
+			}
+		}
+	}
 	p.render(t)
 }
 

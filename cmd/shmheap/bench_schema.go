@@ -66,18 +66,33 @@ type spreadJSON struct {
 	Max    float64 `json:"max"`
 }
 
+// benchMixedJSON is in bytes: means of the steady state.
+type benchMixedJSON struct {
+	Live      uint64 `json:"live"` // blocks
+	Requested uint64 `json:"requested"`
+	Peak      uint64 `json:"peak"`    // the most that was requested at once
+	Rounded   uint64 `json:"rounded"` // to size classes and granules
+	Committed uint64 `json:"committed"`
+	InSlabs   uint64 `json:"in_slabs"` // free blocks of slabs
+	Tables    uint64 `json:"tables"`
+	Kept      uint64 `json:"kept"` // free granules that have storage
+}
+
+type benchResidentJSON struct {
+	Subject   string `json:"subject"`
+	Live      uint64 `json:"live"` // blocks
+	Requested uint64 `json:"requested"`
+	Peak      uint64 `json:"peak"`
+	Resident  uint64 `json:"resident"`
+	Why       string `json:"why"` // it was not measured, "" if it was
+}
+
 type benchMemoryJSON struct {
-	Tables64   benchTablesJSON `json:"tables_64"`   // with blocks of 64 bytes
-	Tables1024 benchTablesJSON `json:"tables_1024"` // with blocks of 1 KiB
-	Mixed      struct {
-		Requested uint64 `json:"requested"`
-		Rounded   uint64 `json:"rounded"` // to size classes and granules
-		Committed uint64 `json:"committed"`
-		InSlabs   uint64 `json:"in_slabs"` // free blocks of slabs
-		Tables    uint64 `json:"tables"`
-		Kept      uint64 `json:"kept"` // free granules that have storage
-	} `json:"mixed"`
-	Drain struct {
+	Tables64   benchTablesJSON     `json:"tables_64"`   // with blocks of 64 bytes
+	Tables1024 benchTablesJSON     `json:"tables_1024"` // with blocks of 1 KiB
+	Mixed      []benchMixedJSON    `json:"mixed"`
+	Beside     []benchResidentJSON `json:"beside"` // others in the same
+	Drain      struct {
 		Empty   uint64 `json:"empty"` // storage of the heap's file
 		Full    uint64 `json:"full"`
 		Freed   uint64 `json:"freed"`
@@ -165,9 +180,15 @@ func newBenchLatencyJSON(rounds []bench.Latency) *benchLatencyJSON {
 }
 
 func newBenchMemoryJSON(m *bench.Memory) *benchMemoryJSON {
-	j := &benchMemoryJSON{Tables64: benchTablesJSON(m.Small), Tables1024: benchTablesJSON(m.Medium)}
-	j.Mixed.Requested, j.Mixed.Rounded, j.Mixed.Committed = m.Mixed.Requested, m.Mixed.Rounded, m.Mixed.Committed
-	j.Mixed.InSlabs, j.Mixed.Tables, j.Mixed.Kept = m.Mixed.InSlabs, m.Mixed.Tables, m.Mixed.Kept
+	j := &benchMemoryJSON{
+		Tables64: benchTablesJSON(m.Small), Tables1024: benchTablesJSON(m.Medium), Mixed: []benchMixedJSON{}, Beside: []benchResidentJSON{},
+	}
+	for _, x := range m.Mixed {
+		j.Mixed = append(j.Mixed, benchMixedJSON(x))
+	}
+	for _, x := range m.Beside {
+		j.Beside = append(j.Beside, benchResidentJSON(x))
+	}
 	j.Drain.Empty, j.Drain.Full, j.Drain.Freed, j.Drain.Trimmed = m.Drain.Empty, m.Drain.Full, m.Drain.Freed, m.Drain.Trimmed
 	return j
 }

@@ -15,9 +15,10 @@ import (
 
 // Memory is what the allocator needs beside the blocks.
 type Memory struct {
-	Small  Tables // blocks of 64 bytes
-	Medium Tables // of 1 KiB
-	Mixed  Steady
+	Small  Tables     // blocks of 64 bytes
+	Medium Tables     // of 1 KiB
+	Mixed  []Steady   // for each of steadyLives
+	Beside []Resident // others in the same
 	Drain  Drain
 }
 
@@ -31,9 +32,11 @@ type Tables struct {
 // Overhead returns the share of the tables.
 func (t *Tables) Overhead() float64 { return float64(t.Tables) / float64(t.Live) }
 
-// Steady is the steady state of the mixed workload, in bytes.
+// Steady is the steady state of the mixed workload, in bytes: means over the time, but for the peak.
 type Steady struct {
+	Live      uint64 // blocks
 	Requested uint64 // what the program asked for
+	Peak      uint64 // the most that it ever had of that
 	Rounded   uint64 // the same in size classes and granules
 	Committed uint64 // what has storage: the rounded, and
 	InSlabs   uint64 // free blocks of slabs
@@ -46,6 +49,19 @@ func (s *Steady) PerRounded() float64 { return float64(s.Committed) / float64(s.
 
 // PerRequested is the stricter of the two.
 func (s *Steady) PerRequested() float64 { return float64(s.Committed) / float64(s.Requested) }
+
+// Resident is what another subject has in memory in the same steady state, every page of each block written, as the
+// system counts it.
+type Resident struct {
+	Subject         string
+	Live            uint64 // blocks
+	Requested, Peak uint64 // see Steady
+	Resident        uint64 // mean
+	Why             string // it was not measured, "" if it was
+}
+
+// PerRequested compares what is in memory with what was asked for.
+func (r *Resident) PerRequested() float64 { return float64(r.Resident) / float64(r.Requested) }
 
 // Drain is the storage of the heap's file, in bytes, as the system counts it.
 type Drain struct {
@@ -63,21 +79,58 @@ func (s *session) measureMemory(ctx context.Context) (*Memory, error) {
 	for _, step := range []func(*yard) error{
 		func(y *yard) (err error) { m.Small, err = y.tables(64); return },
 		func(y *yard) (err error) { m.Medium, err = y.tables(1024); return },
-		func(y *yard) (err error) { m.Mixed, err = y.steady(); return },
 		func(y *yard) (err error) { m.Drain, err = y.drain(); return },
 	} {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		y, err := s.newYard()
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(step(y), y.close()); err != nil {
+		if err := s.inYard(ctx, step); err != nil {
 			return nil, fmt.Errorf("measure memory: %w", err)
 		}
 	}
+	for _, live := range steadyLives {
+		if err := s.measureSteady(ctx, m, live); err != nil {
+			return nil, fmt.Errorf("measure memory of %d mixed blocks: %w", live, err)
+		}
+	}
 	return m, nil
+}
+
+// inYard does something in a heap of its own.
+func (s *session) inYard(ctx context.Context, do func(*yard) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	y, err := s.newYard()
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(y), y.close())
+}
+
+// measureSteady measures us and every peer that has a program.
+func (s *session) measureSteady(ctx context.Context, m *Memory, live uint64) error {
+	err := s.inYard(ctx, func(y *yard) error {
+		mixed, err := y.steady(live)
+		m.Mixed = append(m.Mixed, mixed)
+		return err
+	})
+	for i := 0; s.Peers && err == nil && i < len(subjects); i++ {
+		if x := &subjects[i]; x.source != "" {
+			err = s.measureResident(ctx, m, x, live)
+		}
+	}
+	return err
+}
+
+func (s *session) measureResident(ctx context.Context, m *Memory, x *Subject, live uint64) error {
+	beside := Resident{Subject: x.Name, Live: live, Why: s.missing(x)}
+	if beside.Why == "" {
+		o, err := s.do(ctx, &Job{Subject: x.Name, Loop: fmt.Sprint(loopSteady, live), Sizes: sizesMixed, Workers: 1, CPUs: s.cpus})
+		if err != nil {
+			return err
+		}
+		beside.Requested, beside.Peak, beside.Resident = o.steady.Requested, o.steady.Peak, o.steady.Resident
+	}
+	m.Beside = append(m.Beside, beside)
+	return nil
 }
 
 // How many bytes of blocks the measurements of memory make. Tables grow in steps, of which there must be
@@ -109,38 +162,67 @@ func (y *yard) committedTables() (bytes uint64) {
 	return bytes
 }
 
-func (y *yard) steady() (s Steady, err error) {
-	const live, steps = 2048, 100_000
+// Of the steady state: how many live blocks, how many of them are replaced, and how many of those replacements come
+// before the first look and between two. peers/loops.h has the same.
+const (
+	steadySteps = 100_000
+	steadyFirst = 20_000
+	steadyEach  = 1000
+)
+
+var steadyLives = []uint64{2048, 16384}
+
+// steady replaces blocks and looks at the heap every now and then.
+func (y *yard) steady(live uint64) (s Steady, err error) {
 	sizes, err := newSizes(sizesMixed, 1)
 	if err != nil {
 		return s, err
 	}
 	r := run{rng: 1}
-	var blocks [live]unsafe.Pointer
-	var bytes [live]uint64
-	for n := range uint64(live + steps) {
+	blocks, bytes := make([]unsafe.Pointer, live), make([]uint64, live)
+	requested, looks := uint64(0), uint64(0)
+	for n := range live + steadySteps {
 		k := n
 		if n >= live {
 			k = r.random() >> 20 % live
 			if err := y.cache.Free(blocks[k]); err != nil {
 				return s, err
 			}
+			requested -= bytes[k]
 		}
 		bytes[k] = uint64(sizes[n&sizeMask])
 		if blocks[k], err = y.cache.Alloc(bytes[k]); err != nil {
 			return s, err
 		}
+		requested += bytes[k]
+		s.Peak = max(s.Peak, requested)
+		if n >= live+steadyFirst && (n-live)%steadyEach == 0 {
+			looks++
+			s.Requested += requested
+			if err := y.look(&s); err != nil {
+				return s, err
+			}
+		}
 	}
-	for _, n := range bytes {
-		s.Requested += n
-	}
+	return s.over(live, looks), nil
+}
+
+// look adds what the heap says to the sums.
+func (y *yard) look(s *Steady) error {
 	stats, err := y.alloc.Stats()
 	for _, c := range stats.Classes {
 		s.InSlabs += c.Free * c.Size
 	}
-	s.Rounded, s.Committed, s.Tables = stats.LiveBytes, stats.Committed, y.committedTables()
-	s.Kept = s.Committed - s.Rounded - s.InSlabs - s.Tables
-	return s, err
+	s.Rounded, s.Committed, s.Tables = s.Rounded+stats.LiveBytes, s.Committed+stats.Committed, s.Tables+y.committedTables()
+	return err
+}
+
+// over makes means of the sums.
+func (s *Steady) over(live, looks uint64) Steady {
+	return Steady{
+		Live: live, Peak: s.Peak, Requested: s.Requested / looks, Rounded: s.Rounded / looks, Committed: s.Committed / looks,
+		InSlabs: s.InSlabs / looks, Tables: s.Tables / looks, Kept: (s.Committed - s.Rounded - s.InSlabs - s.Tables) / looks,
+	}
 }
 
 func (y *yard) drain() (d Drain, err error) {

@@ -50,7 +50,7 @@ func TestSessionMeasures(t *testing.T) {
 			}
 		}
 	}
-	if r.Memory.Small.Tables <= r.Memory.Small.Fixed || r.Memory.Drain.Full < drainFilling || r.Memory.Mixed.Committed < r.Memory.Mixed.Rounded {
+	if r.Memory.Small.Tables <= r.Memory.Small.Fixed || r.Memory.Drain.Full < drainFilling || r.Memory.Mixed[0].Committed < r.Memory.Mixed[0].Rounded {
 		t.Errorf("memory %+v", *r.Memory)
 	}
 	if r.Recovery.Blocks < heldBlocks || r.Recovery.PerBlock.Min <= 0 {

@@ -95,7 +95,7 @@ func (r *Report) judgeMemory() {
 	} else {
 		targets[0].Measured = exactly(100 * m.Small.Overhead())
 		targets[1].Measured = exactly(100 * m.Medium.Overhead())
-		targets[2].Measured = exactly(m.Mixed.PerRounded())
+		targets[2].Measured = exactly(m.Mixed[0].PerRounded())
 		targets[3].Measured = exactly(100 * m.Drain.Returned())
 	}
 	r.Targets = append(r.Targets, targets...)

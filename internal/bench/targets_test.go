@@ -34,7 +34,7 @@ func TestTargetsAreJudgedByMedians(t *testing.T) {
 	r := made()
 	r.Memory = &Memory{
 		Small: Tables{Live: 100, Tables: 4}, Medium: Tables{Live: 100, Tables: 2},
-		Mixed: Steady{Rounded: 100, Committed: 110}, Drain: Drain{Empty: 10, Full: 110, Trimmed: 20},
+		Mixed: []Steady{{Rounded: 100, Committed: 110}}, Drain: Drain{Empty: 10, Full: 110, Trimmed: 20},
 	}
 	r.Recovery = &Recovery{PerBlock: exactly(4), Noticed: exactly(20)}
 	r.judge()

@@ -80,6 +80,15 @@ type result struct {
 	Free    [][2]uint64 `json:"free"`
 	Version string      `json:"version,omitempty"` // of the allocator, as it says itself
 	Library string      `json:"library,omitempty"` // file that malloc comes from
+
+	Steady steadyResult `json:"steady"` // of the loop steady
+}
+
+// steadyResult is in bytes.
+type steadyResult struct {
+	Requested uint64 `json:"requested"`
+	Peak      uint64 `json:"peak"`
+	Resident  uint64 `json:"resident"`
 }
 
 // Work is the body of a worker process: it attaches to the heap of that name, unless the subject is Go's
@@ -212,6 +221,7 @@ func (o *Outcome) add(r *result) error {
 	o.Seconds, o.Lost = o.Seconds+r.Seconds, o.Lost+r.Lost
 	o.Ops += r.Ops
 	o.sizes = append(o.sizes, r.Sizes)
+	o.steady = r.Steady
 	o.alloc.Merge(alloc)
 	o.free.Merge(free)
 	if r.TickNS > 0 {
@@ -231,6 +241,7 @@ type Outcome struct {
 	alloc, free   Histogram
 	tickNS, clock float64
 	sizes         []uint64
+	steady        steadyResult
 	version       string
 	library       string
 }

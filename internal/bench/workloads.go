@@ -30,6 +30,7 @@ const (
 	loopMstress   = "mstress"
 	loopEmpty     = "empty"
 	loopHandover  = "handover"
+	loopSteady    = "steady-" // and how many blocks; of peers alone, see yard.steady
 )
 
 // Words for Workload.special.

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fcntl.h>
 #include <new>
 #include <sched.h>
 #include <sys/mman.h>
@@ -19,6 +20,7 @@
 
 constexpr uint64_t size_count = 4096, size_mask = size_count - 1, batch = 1024, burst = 10000;
 constexpr uint64_t list_length = 1000, max_workers = 96, slot_count = 1024, ring_count = 4096, chunk_count = 1000;
+constexpr uint64_t steady_steps = 100000, steady_first = 20000, steady_each = 1000;
 
 [[noreturn]] inline void die(const char *what) {
     fprintf(stderr, "%s\n", what);
@@ -104,6 +106,18 @@ inline uint64_t delayed() {
     if (f)
         fclose(f);
     return waited;
+}
+
+// resident returns how many bytes of this process are in memory, shared ones included.
+inline uint64_t resident() {
+    char text[256] = {};
+    int fd = open("/proc/self/statm", O_RDONLY);
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+        die("cannot read /proc/self/statm");
+    close(fd);
+    char *second = text;
+    strtoull(text, &second, 10);
+    return strtoull(second, nullptr, 10) * sysconf(_SC_PAGESIZE);
 }
 
 // board is shared by all workers of a run.
@@ -200,6 +214,7 @@ struct run {
     ring_end inbox, outbox;
     uint64_t rng, begun = 0, waited = 0, ops = 0, spins = 0, meetings = 0;
     double seconds = 0, lost = 0;
+    uint64_t requested = 0, peak = 0, held = 0; // bytes of the loop steady
     bool counting = false; // between begin and end
 
     run(const job &j, board *b)
@@ -343,6 +358,39 @@ template <class Source> struct loops {
             }
         l.end(n);
         free_forward(live, 2048);
+    }
+    // steady replaces blocks and looks at what the process has in memory every now and then.
+    void steady(uint64_t count) {
+        void **live = static_cast<void **>(pages(count * sizeof(void *)));
+        uint64_t *bytes = static_cast<uint64_t *>(pages(count * sizeof(uint64_t)));
+        memset(live, 1, count * sizeof(void *));
+        memset(bytes, 1, count * sizeof(uint64_t));
+        uint64_t before = resident(), requested = 0, looks = 0;
+        l.begin();
+        for (uint64_t n = 0; n < count + steady_steps; n++) {
+            uint64_t k = n;
+            if (n >= count) {
+                k = (l.random() >> 20) % count;
+                src.free(live[k]);
+                requested -= bytes[k];
+            }
+            live[k] = put(n);
+            bytes[k] = l.sizes[n & size_mask];
+            for (uint64_t off = 4096; off < bytes[k]; off += 4096)
+                static_cast<volatile char *>(live[k])[off] = 1;
+            requested += bytes[k];
+            if (requested > l.peak)
+                l.peak = requested;
+            if (n >= count + steady_first && (n - count) % steady_each == 0) {
+                looks++;
+                l.requested += requested;
+                l.held += resident() - before;
+            }
+        }
+        l.end(steady_steps);
+        l.requested /= looks;
+        l.held /= looks;
+        free_forward(live, count);
     }
     void nodes() {
         l.begin();
@@ -585,6 +633,8 @@ template <class Source> struct loops {
         };
         if (!strcmp(l.j.loop, "touch") || !strcmp(l.j.loop, "untouched"))
             return big_blocks(!strcmp(l.j.loop, "touch") ? 4096 : 0);
+        if (!strncmp(l.j.loop, "steady-", 7))
+            return steady(strtoull(l.j.loop + 7, nullptr, 10));
         for (auto &x : all)
             if (!strcmp(x.name, l.j.loop))
                 return (this->*x.loop)();
@@ -645,6 +695,9 @@ inline void print(const run &l, uint64_t cost, double tick_ns, const histogram *
         allocs->print("alloc");
         frees->print("free");
     }
+    if (l.peak)
+        printf(",\"steady\":{\"requested\":%llu,\"peak\":%llu,\"resident\":%llu}", (unsigned long long)l.requested,
+               (unsigned long long)l.peak, (unsigned long long)l.held);
     printf(",\"version\":\"%s\",\"library\":\"%s\"}\n", version, library);
     fflush(stdout);
     l.b->printing = 0;

@@ -137,12 +137,15 @@ func (a *Allocator) trailingFree(end uint64) uint64 {
 	return max(end, a.first)
 }
 
-// claimBetween tries the runs of free granules in [from, end), lowest first.
+// claimBetween tries the runs of free granules in [from, end), lowest first, but for one that is as long as wanted.
 func (c *Cache) claimBetween(from, end uint64, want fit) (uint64, bool) {
 	for {
 		head, ok := c.a.findRun(from, end, want)
 		if !ok {
 			return 0, false
+		}
+		if exact, ok := c.a.findExact(head, end, want); ok && c.tryClaim(exact, want.n) == want.n {
+			return exact, true
 		}
 		taken := c.tryClaim(head, want.n)
 		if taken == want.n {
@@ -185,6 +188,37 @@ func (a *Allocator) findFree(from, end, n uint64) (uint64, bool) {
 		before = uint64(mathbits.LeadingZeros64(^free))
 	}
 	return 0, false
+}
+
+// exactWithin is how many granules findExact looks at.
+const exactWithin = 4096
+
+// findExact returns where, from the begin of a run of free granules on, the first run begins that is as long as wanted
+// and no longer. To take that, and not the first that is long enough, leaves long runs whole: large blocks
+// that come and go need up to a tenth less storage. A single granule is to be the first, see moveSpanHint.
+func (a *Allocator) findExact(from, end uint64, want fit) (uint64, bool) {
+	n, before := want.n, uint64(0)
+	if n == 1 || n >= 64 || want.align != 1 {
+		return 0, false
+	}
+	end = min(end, from+exactWithin)
+	for word, bits := range layout.BitRange(from, end) {
+		free := bits &^ a.busy[word].Load()
+		first := uint64(mathbits.TrailingZeros64(^free))
+		if first == 64 {
+			before += 64
+			continue
+		}
+		if before+first == n {
+			return word*64 - before, true
+		}
+		before = uint64(mathbits.LeadingZeros64(^free))
+		inside := free &^ (1<<first - 1) << before >> before
+		if begins := beginsOf(inside, n) &^ (inside << 1) &^ (inside >> n); begins != 0 {
+			return word*64 + uint64(mathbits.TrailingZeros64(begins)), true
+		}
+	}
+	return end - before, before == n
 }
 
 // beginsOf returns the bits at which n ones begin: of the steps, which may be taken in any order, the last one makes

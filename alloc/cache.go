@@ -28,9 +28,10 @@ type Cache struct {
 	sampled *bins    // nil until the first sample
 	careful *careful // nil unless the cache looks for misuse
 
-	largePrivate bool   // there may be large private blocks
-	pressure     uint64 // what it was when the cache last gave up all that it could
-	tidied       int    // the class that tidy looked at last
+	largePrivate bool      // there may be large private blocks
+	pressure     uint64    // what it was when the cache last gave up all that it could
+	tidied       int       // the class that tidy looked at last
+	recent       freedRuns // runs that the cache has freed
 
 	arenas map[uint64]*Arena // by their heads, those that Close frees
 }

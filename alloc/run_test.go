@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
 )
 
@@ -90,4 +91,54 @@ func (a *Allocator) findRunSlowly(from, end uint64, want fit) (uint64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// TestRecentRuns: what a cache has freed it takes again, latest first, unless somebody else has it or it has become a
+// part of a longer run.
+func TestRecentRuns(t *testing.T) {
+	r := newGoRegion(t, 64<<20)
+	a, _ := r.join(t)
+	c, err := a.newCache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks [8]uint64
+	for i := range blocks {
+		blocks[i] = mustLarge(t, c, 3)
+	}
+	free := func(i int) {
+		t.Helper()
+		if err := c.freeAny(blocks[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	free(1)
+	free(5)
+	if got := mustLarge(t, c, 3); got != blocks[5] {
+		t.Errorf("a block at %#x, want that which was freed last, at %#x", got, blocks[5])
+	}
+	free(2) // a neighbour of 1
+	if got := mustLarge(t, c, 3); got != blocks[1] {
+		t.Errorf("a block at %#x, want the lower half of what is free at %#x, as neither half was a run of its own", got, blocks[1])
+	}
+	free(6)
+	other, err := a.newCache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := map[uint64]bool{mustLarge(t, other, 3): true, mustLarge(t, other, 3): true}
+	if got := mustLarge(t, c, 3); !taken[blocks[6]] || taken[got] {
+		t.Errorf("a block at %#x; the other cache took %v", got, taken)
+	}
+	mustCheck(t, a)
+}
+
+// mustLarge allocates a large block of n granules.
+func mustLarge(t *testing.T, c *Cache, n uint64) uint64 {
+	t.Helper()
+	off, err := c.alloc(n << layout.GranuleShift)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return off
 }

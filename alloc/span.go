@@ -104,9 +104,12 @@ func (a *Allocator) countUncommitted(g, n uint64) (fresh uint64) {
 	return fresh
 }
 
-// claimRun claims the lowest run of free granules that it can get.
+// claimRun claims a run of free granules: one that the cache has freed a moment ago, or one of the lowest.
 func (c *Cache) claimRun(want fit) (uint64, error) {
 	a, n := c.a, want.n
+	if head, ok := c.claimRecent(want); ok {
+		return head, nil
+	}
 	if n > a.limit-a.first {
 		return 0, fmt.Errorf("%w: %d granules of %d", ErrTooLarge, n, a.limit-a.first)
 	}
@@ -154,95 +157,6 @@ func (c *Cache) claimBetween(from, end uint64, want fit) (uint64, bool) {
 		from = head + taken + 1 // somebody was quicker, or the hint is stale
 	}
 }
-
-// findRun returns where the first run in [from, end) begins that the busy bitmap says is free.
-func (a *Allocator) findRun(from, end uint64, want fit) (uint64, bool) {
-	for {
-		head, ok := a.findFree(from, end, want.n)
-		if !ok {
-			return 0, false
-		}
-		if from = a.alignUp(head, want.align); from == head {
-			return head, true
-		}
-	}
-}
-
-// findFree is findRun for a run of n granules that may begin anywhere, a word of the bitmap at a time: it begins in
-// front of the word, with the free granules that the words there end with, or inside.
-func (a *Allocator) findFree(from, end, n uint64) (uint64, bool) {
-	before := uint64(0)
-	for word, bits := range layout.BitRange(from, end) {
-		free := bits &^ a.busy[word].Load()
-		first := uint64(mathbits.TrailingZeros64(^free))
-		if before+first >= n {
-			return word*64 - before, true
-		}
-		if first == 64 {
-			before += 64
-			continue
-		}
-		if begins := beginsOf(free, n); begins != 0 {
-			return word*64 + uint64(mathbits.TrailingZeros64(begins)), true
-		}
-		before = uint64(mathbits.LeadingZeros64(^free))
-	}
-	return 0, false
-}
-
-// exactWithin is how many granules findExact looks at.
-const exactWithin = 4096
-
-// findExact returns where, from the begin of a run of free granules on, the first run begins that is as long as wanted
-// and no longer. To take that, and not the first that is long enough, leaves long runs whole: large blocks
-// that come and go need up to a tenth less storage. A single granule is to be the first, see moveSpanHint.
-func (a *Allocator) findExact(from, end uint64, want fit) (uint64, bool) {
-	n, before := want.n, uint64(0)
-	if n == 1 || n >= 64 || want.align != 1 {
-		return 0, false
-	}
-	end = min(end, from+exactWithin)
-	for word, bits := range layout.BitRange(from, end) {
-		free := bits &^ a.busy[word].Load()
-		first := uint64(mathbits.TrailingZeros64(^free))
-		if first == 64 {
-			before += 64
-			continue
-		}
-		if before+first == n {
-			return word*64 - before, true
-		}
-		before = uint64(mathbits.LeadingZeros64(^free))
-		inside := free &^ (1<<first - 1) << before >> before
-		if begins := beginsOf(inside, n) &^ (inside << 1) &^ (inside >> n); begins != 0 {
-			return word*64 + uint64(mathbits.TrailingZeros64(begins)), true
-		}
-	}
-	return end - before, before == n
-}
-
-// beginsOf returns the bits at which n ones begin: of the steps, which may be taken in any order, the last one makes
-// pairs, and each other one puts two of what the next ones make behind each other, or over each other by one.
-func beginsOf(ones, n uint64) uint64 {
-	if n > 64 {
-		return 0
-	}
-	for n > 1 {
-		half := n / 2
-		ones &= ones >> half
-		n -= half
-	}
-	return ones
-}
-
-// alignUp returns the first granule from g on whose address is a multiple of align granules.
-func (a *Allocator) alignUp(g, align uint64) uint64 {
-	return (g+a.origin+align-1)&^(align-1) - a.origin
-}
-
-func (a *Allocator) isAligned(g, align uint64) bool { return a.alignUp(g, align) == g }
-
-func (a *Allocator) isBusy(g uint64) bool { return a.busy[g/64].Load()>>(g%64)&1 != 0 }
 
 // tryClaim claims [head, head+n), head first, and returns how many it got before it met one that was not
 // free; then it has given them back. The busy bits follow: a granule may be marked free and not be,
@@ -332,27 +246,6 @@ func (a *Allocator) isWhole(head, n uint64) bool {
 
 func (a *Allocator) clearBusy(g uint64) { a.busy[g/64].And(^(uint64(1) << (g % 64))) }
 
-// moveSpanHint notes that there is nothing free in front of a granule that was just claimed, unless
-// something was freed since the hint was read. Only a search for a single granule proves that.
-func (a *Allocator) moveSpanHint(hint, head uint64, want fit) {
-	if want == granules(1) {
-		a.super.SpanHint.CompareAndSwap(hint, nextSpanHint(hint, head+1))
-	}
-}
-
-// lowerSpanHint makes searches begin at g or lower, and makes hints that were read before stale.
-func (a *Allocator) lowerSpanHint(g uint64) {
-	for range 100 {
-		hint := a.super.SpanHint.Load()
-		if a.super.SpanHint.CompareAndSwap(hint, nextSpanHint(hint, min(g, uint64(uint32(hint))))) {
-			return
-		}
-	}
-}
-
-// nextSpanHint packs a granule under a new version.
-func nextSpanHint(hint, g uint64) uint64 { return hint>>32<<32 + 1<<32 | g }
-
 // allocLarge takes a span for one block, of this cache when it is to be private and of nobody otherwise.
 // Killed before the state is published, the run goes back.
 func (c *Cache) allocLarge(size uint64, owner uint16) (uint64, error) {
@@ -412,6 +305,7 @@ func (c *Cache) releaseSpan(head, n uint64) error {
 	c.assertRun(head, n)
 	err := c.a.releaseRun(head, n)
 	if err == nil {
+		c.recent.note(head, n)
 		c.retain(n)
 	}
 	return err

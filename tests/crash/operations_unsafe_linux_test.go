@@ -170,6 +170,7 @@ var operations = []operation{
 	{name: "Alloc, new slab of 32768", size: 32768, operate: allocates, live: 1, spans: 1, mayLeak: 1},
 	{name: "Alloc, next chunk", size: 1024, heapSize: 48 << 20, prepare: fillChunk, operate: allocates, live: 1, spans: 1, mayLeak: 1},
 	{name: "Alloc, large", size: 100_000, operate: allocates, live: 1, spans: 1, mayLeak: 1},
+	{name: "Alloc, large, where one was", size: 100_000, ready: steps(puts(mine, 3), drops(mine, 1)), operate: allocates, live: 1, spans: 1, mayLeak: 1},
 	{name: "Alloc, 1 MiB", size: 1 << 20, operate: allocates, live: 1, spans: 1, mayLeak: 1},
 	{name: "Alloc, no space", size: 1024, prepare: fillUp, operate: fails(alloc.ErrNoSpace, allocates), long: true},
 	{name: "Alloc, room of the dead", size: 1024, prepare: fillUpBut(1), victim: steps(puts(mine, 3), drops(mine, 3)), operate: allocates, live: 1, caches: -2, mayLeak: 1, long: true},
@@ -182,6 +183,7 @@ var operations = []operation{
 	{name: "AllocInto, adopts", size: 1024, prepare: steps(putsOther(hosts, 3), closesOther), operate: allocatesInto, live: 1},
 	{name: "AllocInto, new slab", size: 1024, operate: allocatesInto, live: 1, spans: 1},
 	{name: "AllocInto, large", size: 100_000, operate: allocatesInto, live: 1, spans: 1},
+	{name: "AllocInto, large, where one was", size: 100_000, ready: steps(puts(mine, 3), drops(mine, 1)), operate: allocatesInto, live: 1, spans: 1},
 	{name: "AllocInto, occupied", size: 64, ready: puts(subject, 1), operate: fails(alloc.ErrOccupied, allocatesInto)},
 
 	{name: "Free", size: 64, ready: puts(mine, 2), operate: frees(mine), live: -1, mayLeak: 1},

@@ -91,26 +91,36 @@ func (t *slots) at(addr uintptr) *slot {
 	return (*slot)(unsafe.Add(t.table, (addr>>layout.GranuleShift&t.mask)*unsafe.Sizeof(slot{})))
 }
 
-// Free implements Source. The short way is for blocks of the cache's own shared slabs: the block's index is the
-// high half of its distance from the slab's start times 2^32/size, and the low half says whether there was a
-// remainder (Lemire, Kaser, Kurz: Faster remainder by direct computation, 2019). One plain store sets its bit.
+// Free implements Source. The short way is for blocks of the cache's own shared slabs.
 //
 //go:nosplit
 func (c *Cache) Free(p unsafe.Pointer) error {
 	s := c.slots.at(uintptr(p))
-	rel := uintptr(p) - s.start
-	product := uint64(rel) * uint64(s.recip)
-	if rel < uintptr(s.extent) && uint32(product) < s.recip {
-		i := product >> 32
-		local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
-		remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
-		word, bit := local.Peek(), uint64(1)<<(i&63)
-		if (word|remote.Load())&bit == 0 {
-			local.Set(word | bit)
-			return nil
-		}
+	if i, ok := s.index(uintptr(p)); ok && s.free(i) {
+		return nil
 	}
 	return c.freeSlow(p)
+}
+
+// index returns which block of the slab begins at addr, if one does: it is the high half of the distance from the
+// slab's start times 2^32/size, and the low half says whether there was a remainder (Lemire, Kaser, Kurz: Faster
+// remainder by direct computation, 2019).
+func (s *slot) index(addr uintptr) (uint64, bool) {
+	rel := addr - s.start
+	product := uint64(rel) * uint64(s.recip)
+	return product >> 32, rel < uintptr(s.extent) && uint32(product) < s.recip
+}
+
+// free frees block i by one plain store that sets its bit, unless it is free.
+func (s *slot) free(i uint64) bool {
+	local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
+	remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
+	word, bit := local.Peek(), uint64(1)<<(i&63)
+	if (word|remote.Load())&bit != 0 {
+		return false
+	}
+	local.Set(word | bit)
+	return true
 }
 
 func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {

@@ -236,7 +236,11 @@ func (a *Allocator) AllocInto(dst *unsafe.Pointer, size uint64) error {
 //go:nosplit
 func (a *Allocator) Free(block unsafe.Pointer) error {
 	if p := a.near.enter(goroutine.ID()); p != nil {
-		err := p.cache.Free(block)
+		var err error
+		s := p.cache.slots.at(uintptr(block))
+		if i, ok := s.index(uintptr(block)); !ok || !s.free(i) {
+			err = p.cache.freeSlow(block)
+		}
 		p.leave()
 		return err
 	}

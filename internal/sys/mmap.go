@@ -13,6 +13,7 @@ const (
 	ENOMEM = unix.ENOMEM
 	EINVAL = unix.EINVAL
 	EIO    = unix.EIO
+	EFAULT = unix.EFAULT
 )
 
 // ReserveHint reserves size bytes of address space without access (PROT_NONE) and returns where. The

@@ -1,0 +1,204 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/sys"
+	"github.com/shmheap/shmheap/kmod/bpf"
+)
+
+// Kind is what heaps in arenas are recorded with.
+const Kind = "arena"
+
+// Limits of arenas (kernel/bpf/arena.c).
+const (
+	PageSize = 4096    // the one size of page with which the kernel has arenas
+	MaxSize  = 4 << 30 // of a region, which must not cross a multiple of it
+)
+
+// From include/uapi/linux/bpf.h.
+const (
+	mapArena = 33
+	mmapable = 1 << 10
+)
+
+// Errors of this package.
+var (
+	ErrBase = errors.New("the arena is for another address")
+	ErrHeap = errors.New("the heap is not in an arena")
+)
+
+// BaseError says that an arena can only be mapped at another address, or with another size, than the heap's. It
+// wraps ErrBase and heap.ErrCorrupt.
+type BaseError struct {
+	Base, Size         uint64 // of the heap
+	ArenaBase, Mapping uint64 // of the arena: where it is mapped, and how many bytes
+}
+
+// Error implements error.
+func (e *BaseError) Error() string {
+	return fmt.Sprintf("%v: %#x bytes at %#x, the heap has %#x at %#x", ErrBase, e.Mapping, e.ArenaBase, e.Size, e.Base)
+}
+
+// Unwrap returns what errors.Is finds.
+func (e *BaseError) Unwrap() []error { return []error{ErrBase, heap.ErrCorrupt} }
+
+// Options say where arenas are found. The zero value is valid.
+type Options struct {
+	// Dir is a private directory, in a file system for BPF objects, where arenas have their names. "" is
+	// $SHMHEAP_BPF_DIR, and without that shmheap-UID in /sys/fs/bpf. Where there is no such file system, Create
+	// mounts one at /run/shmheap-bpf-UID, if it may. Open finds arenas by what the heap's file says.
+	Dir string
+	// File is an arena's descriptor that was inherited or received. Open takes it instead of what the heap's file
+	// says. It stays the caller's.
+	File *os.File
+	// FreeFile is the descriptor of Region.FreeFile that came with it, nil for none.
+	FreeFile *os.File
+}
+
+// Kernel keeps regions in arenas. It implements heap.Kernel. Any number of goroutines may use it.
+type Kernel struct{ options Options }
+
+// New returns what heap.Options.Kernel takes. nil stands for the zero Options.
+func New(o *Options) *Kernel {
+	if o == nil {
+		o = &Options{}
+	}
+	return &Kernel{*o}
+}
+
+// Kind implements heap.Kernel.
+func (*Kernel) Kind() string { return Kind }
+
+// Limits implements heap.Kernel.
+func (*Kernel) Limits() heap.KernelLimits {
+	return heap.KernelLimits{MaxSize: MaxSize, Within: MaxSize}
+}
+
+// Locate implements heap.Kernel: a path. Names there may have no dots, so it is the heap's identity.
+func (k *Kernel) Locate(s heap.KernelSpec) (string, error) {
+	if s.Name == "" {
+		return "", nil
+	}
+	dir, err := k.directory(s.UID)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "heap-"+s.ID), nil
+}
+
+// Create implements heap.Kernel. It returns a *bpf.SupportError where there are no arenas, or not for this process.
+func (k *Kernel) Create(s heap.KernelSpec) (heap.KernelRegion, error) {
+	f, err := createMap(s.Base, s.Size)
+	if err != nil {
+		return nil, err
+	}
+	r := &Region{file: f, base: s.Base, size: s.Size}
+	// Without it storage cannot be given back, and nothing else is missing.
+	r.free, r.freeErr = loadFree(r)
+	if s.Locator != "" {
+		err = r.pin(s.Locator, s.UID)
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.Remove(s.Locator), r.Close())
+	}
+	return r, nil
+}
+
+func createMap(base, size uint64) (*os.File, error) {
+	if sys.PageSize() != PageSize {
+		return nil, &bpf.SupportError{What: "make an arena", Need: "a kernel with pages of 4096 bytes", Err: fmt.Errorf("it has %d", sys.PageSize())}
+	}
+	f, err := sys.MapCreate(&sys.MapSpec{
+		Type: mapArena, MaxEntries: uint32(size / PageSize), Flags: mmapable, Extra: base, Name: "shmheap",
+	})
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	return f, nil
+}
+
+// unsupported says why there is no arena.
+func unsupported(err error) error {
+	const what = "make an arena"
+	v, _ := sys.KernelVersion()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return &bpf.SupportError{What: what, Need: "Linux 6.9 with bpf(2)", Err: err}
+	case v.Major != 0 && !v.AtLeast(6, 9):
+		return &bpf.SupportError{What: what, Need: fmt.Sprintf("Linux 6.9, this is %d.%d", v.Major, v.Minor), Err: err}
+	case errors.Is(err, os.ErrPermission):
+		return &bpf.SupportError{What: what, Need: "CAP_BPF; or open one that a privileged process has made", Err: err}
+	case errors.Is(err, sys.ENOMEM):
+		return fmt.Errorf("%s: %w: %w", what, heap.ErrNoSpace, err)
+	case errors.Is(err, sys.EINVAL):
+		return &bpf.SupportError{What: what, Need: "a kernel whose BPF compiler has arenas", Err: err}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// Open implements heap.Kernel. It needs no privilege, only the rights to the name, or a descriptor.
+func (k *Kernel) Open(s heap.KernelSpec) (heap.KernelRegion, error) {
+	r := &Region{base: s.Base, size: s.Size, freeErr: errors.ErrUnsupported}
+	if err := r.open(k.options, s.Locator); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.check(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Region) open(o Options, locator string) (err error) {
+	if o.File != nil {
+		r.file, err = sys.Duplicate(o.File)
+		if err == nil && o.FreeFile != nil {
+			r.adoptFree(sys.Duplicate(o.FreeFile))
+		}
+		return err
+	}
+	if locator == "" {
+		return fmt.Errorf("%w: it has no name: its descriptor is needed, Options.File", heap.ErrKernelGone)
+	}
+	r.file, err = sys.ObjectGet(locator)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %w", heap.ErrKernelGone, err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: %w", heap.ErrPermission, err)
+	case err != nil:
+		return err
+	}
+	r.adoptFree(sys.ObjectGet(locator + freeSuffix))
+	return nil
+}
+
+// check makes sure that the descriptor is an arena's, and one that is mapped where the heap is.
+func (r *Region) check() error {
+	info, err := sys.MapInfo(r.file)
+	if err != nil || info.Type != mapArena {
+		return fmt.Errorf("%w: %s is no arena: %w", heap.ErrCorrupt, r.file.Name(), errors.Join(err, os.ErrInvalid))
+	}
+	if size := uint64(info.MaxEntries) * PageSize; info.Extra != r.base || size != r.size {
+		return &BaseError{Base: r.base, Size: r.size, ArenaBase: info.Extra, Mapping: size}
+	}
+	return nil
+}
+
+// Remove implements heap.Kernel.
+func (*Kernel) Remove(locator string) error {
+	if locator == "" {
+		return nil
+	}
+	var errs []error
+	for _, path := range []string{locator, locator + freeSuffix} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

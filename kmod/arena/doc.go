@@ -1,0 +1,2 @@
+// Package arena keeps heaps in BPF arenas.
+package arena

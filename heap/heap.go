@@ -19,6 +19,7 @@ type Heap struct {
 	file                  *os.File     // this process's own file description: it carries the locks
 	path                  string       // "" for an anonymous heap
 	region                KernelRegion // what is mapped instead of file, nil for a heap in the file
+	standIns              func() error // takes away the words of the file that are waited at instead of the region's
 	canAllocate           bool
 	hugePages, interleave bool   // what Options say
 	block                 uint64 // bytes that the file system gives storage to at once, 0 for less than a granule
@@ -166,6 +167,9 @@ func (h *Heap) release() error {
 	if h.unregister != nil {
 		h.unregister()
 	}
+	if h.standIns != nil {
+		errs = append(errs, h.standIns())
+	}
 	if h.region != nil {
 		errs = append(errs, h.region.Close())
 	}
@@ -186,7 +190,7 @@ func (h *Heap) mapRegion() error {
 	}
 	h.viewTables(m)
 	h.onClose = []func() error{}
-	return h.advise()
+	return errors.Join(h.advise(), h.mapStandIns())
 }
 
 // advise tells the kernel what the options want of the mapping.

@@ -225,6 +225,36 @@ func (h *Heap) commitByKernel(first, end uint64) error {
 	return nil
 }
 
+// standIns is how many words of 32 bits the side file has to wait at, where the region's data would begin. Pages of
+// the kernel belong to no file, and at words in them futex(2) lets processes wait for nobody but themselves.
+const standIns = 1024
+
+// mapStandIns makes waiting possible in the words of a region that the kernel keeps.
+func (h *Heap) mapStandIns() error {
+	if h.region == nil || h.leases != nil || h.readOnly {
+		return nil
+	}
+	const bytes = 4 * standIns
+	off := int64(h.geometry.Sections.Data)
+	err := sys.Allocate(h.file, off, bytes)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil // it gets storage when it is touched, or not: who has the file on such a system takes that risk
+	}
+	if err != nil {
+		return wrapOS(err)
+	}
+	memory, unmap, err := sys.MapPages(h.file, off, bytes, true)
+	if err != nil {
+		return wrapOS(err)
+	}
+	remove := sys.StandIn(h.geometry.base, h.geometry.Size, mem.Slice[mem.Half](mem.Over(memory), 0, standIns))
+	h.standIns = func() error {
+		remove()
+		return unmap()
+	}
+	return nil
+}
+
 // isAside reports whether a superblock is a side file's.
 func isAside(m mem.Memory) bool { return mem.View[layout.Superblock](m, 0).Magic == layout.MagicAside }
 

@@ -13,7 +13,7 @@ import (
 var shared = []string{"internal/invariants", "internal/crashpoint", "internal/mem", "internal/sys"}
 
 // belowPublic are all packages that a package on top of the public ones may import.
-var belowPublic = with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "lock", "kmod")
+var belowPublic = with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "lock", "kmod", "kmod/bpf", "kmod/arena")
 
 // mayImport lists, for each package and the packages under it, which packages of the module it may
 // import besides those. A package that the table lacks may import nothing and must be added.
@@ -34,6 +34,8 @@ var mayImport = map[string][]string{
 	"queue":               with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"lock":                with(shared, "internal/layout", "heap"),
 	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
+	"kmod/bpf":            with(shared),
+	"kmod/arena":          with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "kmod/bpf"),
 	"internal/shmtest":    belowPublic,
 	"internal/guest":      {"internal/sys"},
 	"internal/demo":       {"heap", "alloc"},
@@ -42,7 +44,7 @@ var mayImport = map[string][]string{
 	"cmd":                 with(belowPublic, "internal/bench", "internal/queuebench", "internal/demo", "internal/launch", "internal/stamp"),
 	"tests":               with(belowPublic, "internal/handshake", "internal/stamp"),
 	// An example shows what a user of the module can write.
-	"examples": {"probe", "heap", "alloc", "queue", "lock", "kmod"},
+	"examples": {"probe", "heap", "alloc", "queue", "lock", "kmod", "kmod/bpf", "kmod/arena"},
 }
 
 // forTests are packages that any test file may import and no other file.

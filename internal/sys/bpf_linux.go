@@ -20,9 +20,9 @@ func IsBPF(dir string) bool {
 	return unix.Statfs(dir, &st) == nil && uint32(st.Type) == unix.BPF_FS_MAGIC
 }
 
-// Populate gives the n bytes at an address pages, as if each had been written to, and maps them
+// PopulateAt gives the n bytes at an address pages, as if each had been written to, and maps them
 // (man 2 madvise, MADV_POPULATE_WRITE). It fails with EFAULT where a page cannot be had.
-func Populate(address, n uint64) error {
+func PopulateAt(address, n uint64) error {
 	return retry(func() error {
 		_, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(address), uintptr(n), unix.MADV_POPULATE_WRITE)
 		if errno != 0 {
@@ -30,19 +30,6 @@ func Populate(address, n uint64) error {
 		}
 		return nil
 	})
-}
-
-// MapPages maps n bytes of f from an offset, shared, and returns how to take the mapping away.
-func MapPages(f *os.File, off int64, n int, writable bool) (memory []byte, unmap func() error, err error) {
-	prot := unix.PROT_READ
-	if writable {
-		prot |= unix.PROT_WRITE
-	}
-	memory, err = unix.Mmap(int(f.Fd()), off, n, prot, unix.MAP_SHARED)
-	if err != nil {
-		return nil, nil, pathError("map", f.Name(), err)
-	}
-	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
 }
 
 // Pollable returns another descriptor of f that Go's poller waits for. f is non-blocking from then on.

@@ -46,11 +46,8 @@ func MountBPF(string) error { return errNoBPF }
 // IsBPF is not to be had here.
 func IsBPF(string) bool { return false }
 
-// Populate is not to be had here.
-func Populate(_, _ uint64) error { return errNoBPF }
-
-// MapPages is not to be had here.
-func MapPages(*os.File, int64, int, bool) ([]byte, func() error, error) { return nil, nil, errNoBPF }
+// PopulateAt is not to be had here.
+func PopulateAt(_, _ uint64) error { return errNoBPF }
 
 // Pollable is not to be had here.
 func Pollable(*os.File) (*os.File, error) { return nil, errNoBPF }

@@ -17,3 +17,16 @@ func MapDevice(f *os.File, size int) (memory []byte, unmap func() error, err err
 	}
 	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
 }
+
+// MapPages maps n bytes of f from an offset, shared, and returns how to take the mapping away.
+func MapPages(f *os.File, off int64, n int, writable bool) (memory []byte, unmap func() error, err error) {
+	prot := unix.PROT_READ
+	if writable {
+		prot |= unix.PROT_WRITE
+	}
+	memory, err = unix.Mmap(int(f.Fd()), off, n, prot, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, pathError("map", f.Name(), err)
+	}
+	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
+}

@@ -49,7 +49,7 @@ func (r *Region) Base() uint64 { return r.base }
 // Commit implements heap.KernelRegion: programs lose what they store to a page that nobody has touched yet, so
 // all are touched.
 func (r *Region) Commit(off, n uint64) error {
-	err := sys.Populate(r.base+off, n)
+	err := sys.PopulateAt(r.base+off, n)
 	if errors.Is(err, sys.EFAULT) || errors.Is(err, sys.ENOMEM) {
 		err = fmt.Errorf("%w: %w", heap.ErrNoSpace, err)
 	}

@@ -80,7 +80,8 @@ const (
 	HelperCurrentTaskBTF Helper = 158
 )
 
-// Instruction is one instruction, or a label. Those that jump name one.
+// Instruction is one instruction, or a label. Those that jump name one. Code, Dst, Src, Offset and Constant are as the
+// kernel wants them, and made by the functions below.
 type Instruction struct {
 	Code     uint8
 	Dst, Src Register

@@ -32,7 +32,7 @@ var (
 type SupportError struct {
 	What string // that was wanted
 	Need string // what it takes
-	Err  error
+	Err  error  // of the kernel
 }
 
 // Error implements error.
@@ -48,7 +48,8 @@ type Program struct{ file *os.File }
 // Spec is a program to load.
 type Spec struct {
 	Name string // for people: letters, digits and underscores
-	Type Type
+	Type Type   // what it is for
+	// Code is what Assemble takes.
 	Code []Instruction
 	// Raw is code that Object has read, in place of Code.
 	Raw []byte

@@ -44,6 +44,7 @@ type Heap struct {
 
 	rootsMutex, growth sync.Mutex // in front of the byte locks of the same names
 	alone              sync.Mutex // held as long as lockAlone
+	watches            watches
 }
 
 // enter keeps the mapping in place until leave.

@@ -3,6 +3,8 @@ package heap
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shmheap/shmheap/internal/layout"
@@ -37,9 +39,43 @@ func (h *Heap) Watch(ctx context.Context, gone func(Departure)) error {
 	return h.watch(ctx, w, gone)
 }
 
+// Nudge makes every Watch of this process look now, and again soon: for who has heard from elsewhere that a process
+// is going, and sooner than the file tells. It never waits.
+func (h *Heap) Nudge() {
+	h.watches.Lock()
+	defer h.watches.Unlock()
+	for w := range h.watches.all {
+		w.nudged.Store(true)
+		_ = w.closings.Wake() // one that is not waiting sees the mark
+	}
+}
+
+// watches are the Watches under way that can be woken.
+type watches struct {
+	sync.Mutex
+	all map[*watch]struct{}
+}
+
+func (s *watches) add(w *watch) {
+	s.Lock()
+	defer s.Unlock()
+	if s.all == nil {
+		s.all = make(map[*watch]struct{})
+	}
+	s.all[w] = struct{}{}
+}
+
+func (s *watches) remove(w *watch) {
+	s.Lock()
+	defer s.Unlock()
+	delete(s.all, w)
+}
+
 func (h *Heap) watch(ctx context.Context, w *watch, gone func(Departure)) error {
 	if w.closings != nil {
 		defer context.AfterFunc(ctx, func() { _ = w.closings.Wake() })()
+		h.watches.add(w)
+		defer h.watches.remove(w)
 	}
 	for ctx.Err() == nil {
 		departures, err := w.look()
@@ -71,6 +107,7 @@ type watch struct {
 	soon     time.Duration     // behind a closing, how long to wait for the next look; else 0
 	known    map[uint16]PeerID // the last peer seen in a slot, unless it has been told
 	told     map[uint16]PeerID // the last that was told as dead
+	nudged   atomic.Bool       // by Nudge
 }
 
 func newWatch(h *Heap) *watch {
@@ -110,6 +147,9 @@ func (w *watch) wait(ctx context.Context) error {
 	if w.closings == nil {
 		return sleep(ctx, watchPoll)
 	}
+	if w.nudged.Swap(false) {
+		w.soon = watchFirst
+	}
 	pause := watchIdle
 	if w.soon > 0 {
 		pause = w.soon
@@ -120,7 +160,7 @@ func (w *watch) wait(ctx context.Context) error {
 	}
 	told, err := w.closings.Wait(deadline)
 	switch {
-	case told:
+	case told || w.nudged.Swap(false):
 		w.soon = watchFirst
 	case w.soon > 0:
 		if w.soon *= 2; w.soon > watchLast {

@@ -173,8 +173,8 @@ func StoreTo(size Size, dst Register, offset int16, src Register) Instruction {
 	return Instruction{Code: classStoreX | modeMem | uint8(size), Dst: dst, Src: src, Offset: offset}
 }
 
-// StoreValue is the memory at dst + offset = value.
-func StoreValue(size Size, dst Register, offset int16, value int32) Instruction {
+// SetTo is the memory at dst + offset = value.
+func SetTo(size Size, dst Register, offset int16, value int32) Instruction {
 	return Instruction{Code: classStore | modeMem | uint8(size), Dst: dst, Offset: offset, Constant: value}
 }
 

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package kernel
+
+import "testing"
+
+func kernelComplaints(testing.TB) string { return "" }

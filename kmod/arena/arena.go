@@ -97,7 +97,7 @@ func (k *Kernel) Create(s heap.KernelSpec) (heap.KernelRegion, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Region{file: f, base: s.Base, size: s.Size}
+	r := &Region{file: f, path: s.Locator, base: s.Base, size: s.Size}
 	// Without it storage cannot be given back, and nothing else is missing.
 	r.free, r.freeErr = loadFree(r)
 	if s.Locator != "" {
@@ -173,6 +173,7 @@ func (r *Region) open(o Options, locator string) (err error) {
 	case err != nil:
 		return err
 	}
+	r.path = locator
 	r.adoptFree(sys.ObjectGet(locator + freeSuffix))
 	return nil
 }

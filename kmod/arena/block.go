@@ -22,7 +22,7 @@ func (r *Region) At(dst bpf.Register, offset uint64) []bpf.Instruction {
 // Read is dst = the word at an offset of the heap, in order: what its writer stored before a release of this value can be
 // read behind it. tmp must be another register, which leads to the word then. It is how control words are read.
 func (r *Region) Read(dst, tmp bpf.Register, offset uint64) []bpf.Instruction {
-	return append(r.At(tmp, offset), bpf.Set32(dst, 0), bpf.FetchOr(bpf.Bits64, tmp, 0, dst))
+	return append(r.At(tmp, offset), bpf.Set32(dst, 0), bpf.FetchAdd(bpf.Bits64, tmp, 0, dst))
 }
 
 // Zero is dst = 0, which the verifier does not know: it would go through a loop that counts from a number it knows turn by

@@ -17,6 +17,7 @@ const freeSuffix = "-free"
 // Region is the arena of an open heap. Its methods may be called by any number of goroutines.
 type Region struct {
 	file       *os.File
+	path       string // in a file system for BPF objects, "" for none
 	base, size uint64
 	free       *bpf.Program // gives pages back, nil where there is none
 	freeErr    error        // why there is none
@@ -127,3 +128,7 @@ func own(err error, path string, uid int) error {
 
 // Map is the instruction dst = the arena. A program must have it, before it casts anything.
 func (r *Region) Map(dst bpf.Register) bpf.Instruction { return bpf.Map(dst, int(r.file.Fd())) }
+
+// Path is the name of the arena in a file system for BPF objects, "" for one that goes by descriptor. Programs that belong
+// to the heap may be pinned beside it.
+func (r *Region) Path() string { return r.path }

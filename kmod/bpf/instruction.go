@@ -182,14 +182,10 @@ func atomic(size Size, dst Register, offset int16, src Register, op int32) Instr
 	return Instruction{Code: classStoreX | modeAtomic | uint8(size), Dst: dst, Src: src, Offset: offset, Constant: op}
 }
 
-// FetchAdd adds src to the memory at dst + offset and puts into src what was there: a full barrier.
+// FetchAdd adds src to the memory at dst + offset and puts into src what was there: a full barrier. With 0 it is a load
+// in order. (The same with or, and and exclusive or does not exist for arenas on x86_64.)
 func FetchAdd(size Size, dst Register, offset int16, src Register) Instruction {
 	return atomic(size, dst, offset, src, int32(Add)|atomicFetch)
-}
-
-// FetchOr sets the bits of src and puts into it what was there: a full barrier. With 0 it is a load in order.
-func FetchOr(size Size, dst Register, offset int16, src Register) Instruction {
-	return atomic(size, dst, offset, src, int32(Or)|atomicFetch)
 }
 
 // Exchange swaps src and the memory at dst + offset: a full barrier. It is a store in order.

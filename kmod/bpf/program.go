@@ -94,9 +94,6 @@ func Load(s *Spec) (*Program, error) {
 
 // explain loads the program once more to hear why not.
 func explain(spec *sys.ProgramSpec, err error) error {
-	if errors.Is(err, os.ErrPermission) {
-		return &SupportError{"load a program", "CAP_BPF and CAP_PERFMON, and CAP_NET_ADMIN for one that sees packets", err}
-	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		return &SupportError{"load a program", "Linux with bpf(2)", err}
 	}
@@ -106,6 +103,9 @@ func explain(spec *sys.ProgramSpec, err error) error {
 		err = errors.Join(err, f.Close())
 	}
 	text, _, _ := bytes.Cut(log, []byte{0})
+	if len(text) == 0 && errors.Is(err, os.ErrPermission) { // the verifier was not asked
+		return &SupportError{"load a program", "CAP_BPF and CAP_PERFMON, and CAP_NET_ADMIN for one that sees packets", err}
+	}
 	const most = 2000
 	said := strings.TrimSpace(string(text))
 	return fmt.Errorf("program %s: %w: %w: ...%s", spec.Name, ErrRefused, err, said[max(0, len(said)-most):])

@@ -54,6 +54,7 @@ type KernelSpec struct {
 	Base    uint64 // the one address at which every process maps it
 	Size    uint64 // bytes
 	UID     int    // the user whose processes may open it
+	Group   int    // the group whose members may, too; -1 for none
 }
 
 // KernelRegion is an open region of a Kernel.
@@ -121,10 +122,14 @@ func (g *geometry) kernelFor(k Kernel) (Kernel, error) {
 }
 
 // spec describes the region to a Kernel.
-func (g *geometry) spec(name string) KernelSpec {
-	return KernelSpec{
-		Name: name, ID: hex.EncodeToString(g.id[:]), Locator: g.locator, Base: g.base, Size: g.Size, UID: os.Geteuid(),
+func (g *geometry) spec(name string, s sharing) KernelSpec {
+	spec := KernelSpec{
+		Name: name, ID: hex.EncodeToString(g.id[:]), Locator: g.locator, Base: g.base, Size: g.Size, UID: os.Geteuid(), Group: -1,
 	}
+	if s.group {
+		spec.Group = s.gid
+	}
+	return spec
 }
 
 // createRegion makes the region of a new heap where the options want it from the kernel. The side file says
@@ -133,13 +138,16 @@ func (h *Heap) createRegion(k Kernel) (err error) {
 	if k == nil {
 		return nil
 	}
+	if h.sharing.reads {
+		return fmt.Errorf("members of a group that may only read: %w by a heap of kind %q", errors.ErrUnsupported, k.Kind())
+	}
 	g := &h.geometry
 	named := ""
 	if h.path != "" {
 		named = g.name
 	}
 	g.backing = k.Kind()
-	if g.locator, err = k.Locate(g.spec(named)); err != nil {
+	if g.locator, err = k.Locate(g.spec(named, h.sharing)); err != nil {
 		return err
 	}
 	if !validBacking(g.backing, g.locator) {
@@ -151,7 +159,7 @@ func (h *Heap) createRegion(k Kernel) (err error) {
 		return wrapOS(err)
 	}
 	crashpoint.Hit("heap.create.before-region")
-	if h.region, err = k.Create(g.spec(named)); err != nil {
+	if h.region, err = k.Create(g.spec(named, h.sharing)); err != nil {
 		return fmt.Errorf("region of kind %q: %w", g.backing, err)
 	}
 	crashpoint.Hit("heap.create.after-region")
@@ -164,7 +172,7 @@ func (h *Heap) openRegion(k Kernel) error {
 	if k == nil || err != nil {
 		return err
 	}
-	if h.region, err = k.Open(h.geometry.spec(h.geometry.name)); err != nil {
+	if h.region, err = k.Open(h.geometry.spec(h.geometry.name, h.sharing)); err != nil {
 		return fmt.Errorf("region of kind %q: %w", h.geometry.backing, err)
 	}
 	return nil

@@ -50,8 +50,9 @@ func (e *BaseError) Unwrap() []error { return []error{ErrBase, heap.ErrCorrupt} 
 // Options say where arenas are found. The zero value is valid.
 type Options struct {
 	// Dir is a private directory, in a file system for BPF objects, where arenas have their names. "" is
-	// $SHMHEAP_BPF_DIR, and without that shmheap-UID in /sys/fs/bpf. Where there is no such file system, Create
-	// mounts one at /run/shmheap-bpf-UID, if it may. Open finds arenas by what the heap's file says.
+	// $SHMHEAP_BPF_DIR, and without that shmheap-0 in /sys/fs/bpf for root, and for other users, who may not enter
+	// that, and where there is no such file system, /run/shmheap-bpf-UID, and for a group -gGID, where Create mounts
+	// one if it may. Open finds arenas by what the heap's file says.
 	Dir string
 	// File is an arena's descriptor that was inherited or received. Open takes it instead of what the heap's file
 	// says. It stays the caller's.
@@ -84,7 +85,7 @@ func (k *Kernel) Locate(s heap.KernelSpec) (string, error) {
 	if s.Name == "" {
 		return "", nil
 	}
-	dir, err := k.directory(s.UID)
+	dir, err := k.directory(whose{s.UID, s.Group})
 	if err != nil {
 		return "", err
 	}
@@ -101,7 +102,7 @@ func (k *Kernel) Create(s heap.KernelSpec) (heap.KernelRegion, error) {
 	// Without it storage cannot be given back, and nothing else is missing.
 	r.free, r.freeErr = loadFree(r)
 	if s.Locator != "" {
-		err = r.pin(s.Locator, s.UID)
+		err = r.pin(s.Locator, whose{s.UID, s.Group})
 	}
 	if err != nil {
 		return nil, errors.Join(err, k.Remove(s.Locator), r.Close())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/sys"
@@ -16,36 +17,65 @@ const Variable = "SHMHEAP_BPF_DIR"
 
 const usualMount = "/sys/fs/bpf"
 
-// directory returns the private directory for new names of a user's arenas, which it makes if need be.
-func (k *Kernel) directory(uid int) (string, error) {
+// directory returns the private directory for new names of the arenas of a user, or of a group, which it makes if need be.
+func (k *Kernel) directory(w whose) (string, error) {
 	dir := k.options.Dir
 	if dir == "" {
 		dir = os.Getenv(Variable)
 	}
 	if dir == "" {
 		var err error
-		if dir, err = defaultDirectory(uid); err != nil {
+		if dir, err = defaultDirectory(w); err != nil {
 			return "", err
 		}
 	}
-	return dir, private(dir, uid)
+	return dir, w.private(dir)
 }
 
-func defaultDirectory(uid int) (string, error) {
-	if sys.IsBPF(usualMount) {
-		return filepath.Join(usualMount, fmt.Sprintf("shmheap-%d", uid)), nil
+// whose says who may open an arena: a user, and the members of a group unless that is -1.
+type whose struct{ uid, gid int }
+
+// own lets them have a new file or directory, and nobody else.
+func (w whose) own(path string, mode os.FileMode) error {
+	if w.gid < 0 {
+		return os.Chmod(path, mode)
 	}
-	dir := fmt.Sprintf("/run/shmheap-bpf-%d", uid)
+	return errors.Join(os.Chown(path, -1, w.gid), os.Chmod(path, mode|mode>>3))
+}
+
+func (w whose) String() string {
+	if w.gid < 0 {
+		return strconv.Itoa(w.uid)
+	}
+	return "g" + strconv.Itoa(w.gid)
+}
+
+// defaultDirectory prefers the usual place for root only: nobody else may enter it as it comes.
+func defaultDirectory(w whose) (string, error) {
+	usual := sys.IsBPF(usualMount)
+	if usual && w.uid == 0 && w.gid < 0 {
+		return filepath.Join(usualMount, "shmheap-0"), nil
+	}
+	dir := "/run/shmheap-bpf-" + w.String()
 	if sys.IsBPF(dir) {
 		return dir, nil
 	}
+	err := w.mount(dir)
+	if err != nil && usual {
+		return filepath.Join(usualMount, "shmheap-"+w.String()), nil
+	}
+	return dir, err
+}
+
+// mount mounts a file system of their own.
+func (w whose) mount(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", noFileSystem(err)
+		return noFileSystem(err)
 	}
 	if err := sys.MountBPF(dir); err != nil {
-		return "", errors.Join(noFileSystem(err), os.Remove(dir))
+		return errors.Join(noFileSystem(err), os.Remove(dir))
 	}
-	return dir, nil
+	return w.own(dir, 0o700)
 }
 
 func noFileSystem(err error) error {
@@ -56,10 +86,10 @@ func noFileSystem(err error) error {
 }
 
 // private makes the directory unless it is there, and refuses one that others may enter.
-func private(dir string, uid int) error {
+func (w whose) private(dir string) error {
 	err := os.Mkdir(dir, 0o700)
-	if err == nil && uid != os.Geteuid() {
-		err = os.Chown(dir, uid, -1)
+	if err == nil {
+		err = w.own(dir, 0o700)
 	}
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return noFileSystem(err)
@@ -70,12 +100,16 @@ func private(dir string, uid int) error {
 	}
 	defer f.Close()
 	st, err := sys.Stat(f)
+	others := uint32(0o077)
+	if w.gid >= 0 && st.GID == w.gid {
+		others = 0o007
+	}
 	switch {
 	case err != nil:
 		return err
-	case st.UID != uid && st.UID != os.Geteuid():
+	case st.UID != w.uid && others == 0o077:
 		return fmt.Errorf("%w: %s belongs to uid %d", heap.ErrPermission, dir, st.UID)
-	case st.Mode&0o077 != 0:
+	case st.Mode&others != 0:
 		return fmt.Errorf("%w: %s has mode %04o", heap.ErrInsecure, dir, st.Mode)
 	case !sys.IsBPF(dir):
 		return noFileSystem(fmt.Errorf("%s is in another", dir))

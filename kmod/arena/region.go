@@ -107,23 +107,18 @@ func (r *Region) adoptFree(f *os.File, err error) {
 	}
 }
 
-// pin gives arena and program their names, and to the user who may open them.
-func (r *Region) pin(path string, uid int) error {
-	if err := own(sys.ObjectPin(r.file, path), path, uid); err != nil || r.free == nil {
+// pin gives arena and program their names, and to those who may open them.
+func (r *Region) pin(path string, w whose) error {
+	if err := sys.ObjectPin(r.file, path); err != nil {
 		return err
 	}
-	return own(r.free.Pin(path+freeSuffix), path+freeSuffix, uid)
-}
-
-// own makes a new name private to a user.
-func own(err error, path string, uid int) error {
-	if err == nil {
-		err = os.Chmod(path, 0o600)
+	if err := w.own(path, 0o600); err != nil || r.free == nil {
+		return err
 	}
-	if err == nil && uid != os.Geteuid() {
-		err = os.Chown(path, uid, -1)
+	if err := r.free.Pin(path + freeSuffix); err != nil {
+		return err
 	}
-	return err
+	return w.own(path+freeSuffix, 0o600)
 }
 
 // Map is the instruction dst = the arena. A program must have it, before it casts anything.

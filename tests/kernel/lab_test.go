@@ -34,14 +34,20 @@ type lab struct {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	needArena(t)
 	dir := t.TempDir()
-	h, err := heap.Create(heapName, options(dir))
+	return newLabWith(t, dir, options(dir))
+}
+
+// newLabWith makes a lab of which processes of others may know the directory.
+func newLabWith(t testing.TB, dir string, o *heap.Options) *lab {
+	t.Helper()
+	needArena(t)
+	h, err := heap.Create(heapName, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(h.Check().Err(), h.Close(), heap.Remove(heapName, options(dir))); err != nil {
+		if err := errors.Join(h.Check().Err(), h.Close(), heap.Remove(heapName, o)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -4,11 +4,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
+	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
-	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/internal/shmtest"
 	"github.com/shmheap/shmheap/kmod/arena"
+	"github.com/shmheap/shmheap/kmod/bpf"
+	"github.com/shmheap/shmheap/queue"
 )
 
 func newOptions(t testing.TB) *heap.Options {
@@ -36,36 +40,121 @@ func mustCreate(t testing.TB, name string, o *heap.Options) *heap.Heap {
 	return h
 }
 
-// TestStorage: what is committed reads back, and as zero when it was given back.
-func TestStorage(t *testing.T) {
-	o := newOptions(t)
-	h := mustCreate(t, "a", o)
-	first := h.Geometry().Sections.Data
-	if err := h.Commit(first, layout.GranuleSize); err != nil {
+// needArena skips the test where there can be no arenas: tests/kernel, which runs where this does, sees to it that there are.
+func needArena(t testing.TB) {
+	t.Helper()
+	h, err := heap.CreateAnonymous(&heap.Options{Size: 4 << 20, MaxCaches: 16, Kernel: arena.New(nil)})
+	if errors.Is(err, bpf.ErrUnsupported) {
+		shmtest.SkipAnywhere(t, err.Error())
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	w := h.Memory().Word(first + 4096)
-	w.Swap(42)
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSupport: what is missing is said in words.
+func TestSupport(t *testing.T) {
+	_, err := heap.CreateAnonymous(&heap.Options{Size: 4 << 20, MaxCaches: 16, Kernel: arena.New(nil)})
+	if err == nil {
+		return
+	}
+	e, ok := errors.AsType[*bpf.SupportError](err)
+	if !ok || e.Need == "" || !errors.Is(err, bpf.ErrUnsupported) {
+		t.Errorf("no arena, and no word why: %v", err)
+	}
+}
+
+// TestNames: an arena has its names as long as its heap, in a private directory of a file system for them.
+func TestNames(t *testing.T) {
+	needArena(t)
+	o := newOptions(t)
+	h := mustCreate(t, "a.b", o) // a name with a dot, which arenas must not have
 	r, err := arena.Of(h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := r.FreeFile()
-	t.Logf("free %v %v", f, err)
-	if err := h.Decommit(first, layout.GranuleSize); err != nil {
+	for path, want := range map[string]os.FileMode{filepath.Dir(r.Path()): 0o700, r.Path(): 0o600, r.Path() + "-free": 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	if err := errors.Join(h.Close(), heap.Remove("a.b", o)); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Commit(first, 1); err != nil || w.Load() != 0 {
-		t.Errorf("word %d, %v", w.Load(), err)
+	if left, err := filepath.Glob(r.Path() + "*"); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
-	info, err := heap.Stat("a", o)
-	t.Logf("%+v %v", info, err)
-	h.Close()
-	h, err = heap.Open("a", o)
+	o.Kernel = arena.New(&arena.Options{Dir: t.TempDir()})
+	if _, err := heap.Create("a", o); !errors.Is(err, bpf.ErrUnsupported) && !errors.Is(err, heap.ErrInsecure) {
+		t.Errorf("in a directory of another file system: %v", err)
+	}
+}
+
+// TestGone: a heap whose arena is gone says so, and can be removed.
+func TestGone(t *testing.T) {
+	needArena(t)
+	o := newOptions(t)
+	h := mustCreate(t, "a", o)
+	r, _ := arena.Of(h)
+	if err := errors.Join(h.Close(), os.Remove(r.Path())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := heap.Open("a", o); !errors.Is(err, heap.ErrKernelGone) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// TestOther: what is for arenas refuses a heap in a file, and queues with hands.
+func TestOther(t *testing.T) {
+	o := newOptions(t)
+	o.Kernel = nil
+	h := mustCreate(t, "a", o)
+	a, err := alloc.Open(h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := os.ReadFile("/proc/self/maps")
-	_ = b
-	h.Close()
+	q, err := queue.Open(a, "q", &queue.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := arena.Consumer(h, q, nil); !errors.Is(err, arena.ErrHeap) {
+		t.Errorf("a queue in a file: %v", err)
+	}
+	if _, err := arena.NewCgroupShaper(h, t.TempDir(), 0); !errors.Is(err, arena.ErrHeap) {
+		t.Errorf("a shape in a file: %v", err)
+	}
+	needArena(t)
+	a = mustAlloc(t, "b")
+	hands, err := queue.OpenHands(a, "hands", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err = queue.Open(a, "q", &queue.Options{Hands: hands}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := arena.Producer(a.Heap(), q, nil); !errors.Is(err, arena.ErrHands) {
+		t.Errorf("a queue with hands: %v", err)
+	}
+}
+
+func mustAlloc(t testing.TB, name string) *alloc.Allocator {
+	t.Helper()
+	a, err := alloc.Open(mustCreate(t, name, newOptions(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestQueueLayout: the offsets and bits that programs are made with are those of package queue.
+func TestQueueLayout(t *testing.T) {
+	kind := reflect.TypeFor[queue.Header]()
+	for name, want := range arena.QueueOffsets {
+		if f, ok := kind.FieldByName(name); !ok || f.Offset != want {
+			t.Errorf("%s is at %d, want %d", name, f.Offset, want)
+		}
+	}
 }

@@ -10,7 +10,7 @@ import (
 
 // Event is what a Recorder writes down. The events are a list of raw pointers, newest first.
 type Event struct {
-	Next    *Event
+	Next    *Event   // nil at the end
 	When    uint64   // CLOCK_MONOTONIC in nanoseconds
 	Process uint64   // process in the upper half, thread in the lower one, by the kernel's numbers
 	Name    [16]byte // of the thread, as /proc/PID/comm has it

@@ -29,8 +29,8 @@ const (
 
 // Element is an element of the lists that VerbSum and VerbReverse work on: with raw pointers, 0 at the end.
 type Element struct {
-	Next  *Element
-	Value uint64
+	Next  *Element // nil at the end
+	Value uint64   // summed up
 }
 
 // longest is how many elements of a list are visited.

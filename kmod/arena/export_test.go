@@ -1,0 +1,6 @@
+package arena
+
+// QueueOffsets are the places of words in a queue's header, for tests.
+var QueueOffsets = map[string]uintptr{
+	"State": queueState, "Tail": queueTail, "Head": queueHead, "Pops": queuePops, "Pushes": queuePushes, "Dropped": queueDropped,
+}

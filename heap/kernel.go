@@ -99,8 +99,14 @@ func (e *KernelError) Error() string {
 func (e *KernelError) Unwrap() error { return ErrKernel }
 
 // Kernel returns the region of a heap that the kernel keeps, for the package whose it is, and nil for a heap in
-// a file. It must not be used after Close.
-func (h *Heap) Kernel() KernelRegion { return h.region }
+// a file and a closed one. It must not be used after Close.
+func (h *Heap) Kernel() KernelRegion {
+	if h.enter() != nil {
+		return nil
+	}
+	defer h.leave()
+	return h.region
+}
 
 // kindOf returns the kind of k, "" for nil.
 func kindOf(k Kernel) string {

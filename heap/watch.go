@@ -40,14 +40,19 @@ func (h *Heap) Watch(ctx context.Context, gone func(Departure)) error {
 }
 
 // Nudge makes every Watch of this process look now, and again soon: for who has heard from elsewhere that a process
-// is going, and sooner than the file tells. It never waits.
-func (h *Heap) Nudge() {
+// is going, and sooner than the file tells. It never waits. It returns ErrClosed.
+func (h *Heap) Nudge() error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.leave()
 	h.watches.Lock()
 	defer h.watches.Unlock()
 	for w := range h.watches.all {
 		w.nudged.Store(true)
 		_ = w.closings.Wake() // one that is not waiting sees the mark
 	}
+	return nil
 }
 
 // watches are the Watches under way that can be woken.

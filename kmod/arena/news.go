@@ -73,7 +73,7 @@ func (n *News) Run(ctx context.Context, told func(number uint64)) error {
 		case newsWake:
 			n.wake(number)
 		case newsDeath:
-			n.heap.Nudge()
+			_ = n.heap.Nudge() // a closed heap is watched by nobody
 		case newsUser:
 			if told != nil {
 				told(number)

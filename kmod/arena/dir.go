@@ -69,7 +69,10 @@ func defaultDirectory(w whose) (string, error) {
 
 // mount mounts a file system of their own.
 func (w whose) mount(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { // /run, where there is none
+		return noFileSystem(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return noFileSystem(err)
 	}
 	if err := sys.MountBPF(dir); err != nil {

@@ -28,15 +28,30 @@ func mustLoad(b *testing.B, kind bpf.Type, code []bpf.Instruction) *bpf.Program 
 	return p
 }
 
-// onCPU measures what f takes on the processor besides what it takes: the same on a machine that is busy with other things.
+// onCPU measures what f takes on the processor, and in the quickest of many short runs, besides what it takes: these stay
+// the same on a machine that is busy with other things.
 func onCPU(b *testing.B, f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	begin := threadTime(b)
+	best(b, f)
+	b.ReportMetric(float64(threadTime(b)-begin)/float64(b.N), "cpu-ns/op")
+}
+
+// best runs f as often as the benchmark wants and tells of its quickest run.
+func best(b *testing.B, f func()) {
+	const run = 64
+	quickest, n, begin := time.Hour, 0, time.Now()
 	for b.Loop() {
 		f()
+		if n++; n%run == 0 {
+			now := time.Now()
+			quickest, begin = min(quickest, now.Sub(begin)), now
+		}
 	}
-	b.ReportMetric(float64(threadTime(b)-begin)/float64(b.N), "cpu-ns/op")
+	if n >= run {
+		b.ReportMetric(float64(quickest.Nanoseconds())/run, "best-ns/op")
+	}
 }
 
 func threadTime(b *testing.B) int64 {
@@ -120,11 +135,11 @@ func benchCacheLine(b *testing.B) {
 			turn.Add(1)
 		}
 	}()
-	for b.Loop() {
+	best(b, func() {
 		turn.Add(1)
 		for turn.Load()&1 == 1 {
 		}
-	}
+	})
 	close(stop)
 	<-done
 }
@@ -149,7 +164,7 @@ func benchSleeper(b *testing.B) {
 			popped <- err
 		}
 	}()
-	for b.Loop() {
+	best(b, func() {
 		asked <- struct{}{}
 		if err := s.out.TryPush(at); err != nil {
 			b.Fatal(err)
@@ -160,7 +175,7 @@ func benchSleeper(b *testing.B) {
 		if err := <-popped; err != nil {
 			b.Fatal(err)
 		}
-	}
+	})
 	close(asked)
 }
 

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _SHMHEAP_QUEUE_FILE_H
+#define _SHMHEAP_QUEUE_FILE_H
+
+struct shmheap_instance;
+
+int shmheap_queue_file_open(struct shmheap_instance *inst, unsigned long arg);
+
+#endif

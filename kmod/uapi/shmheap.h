@@ -15,6 +15,9 @@
 #include <linux/types.h>
 #include <linux/build_bug.h>
 #include <linux/stddef.h>
+#elif defined(__linux__)
+#include <linux/types.h>
+#include <stddef.h>
 #else
 #include <stddef.h>
 #include <stdint.h>

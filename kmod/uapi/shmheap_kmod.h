@@ -30,8 +30,6 @@
 #include <linux/ioctl.h>
 #else
 #include <sys/ioctl.h>
-typedef int32_t __s32;
-typedef uint16_t __u16;
 #endif
 
 #define SHMHEAP_DEVICE "/dev/shmheap"

@@ -20,8 +20,8 @@ int shmheap_args_out(unsigned long arg, const void *from, size_t size)
 }
 
 /*
- * shmheap_give_fd() ends a call that returns a descriptor: it tells the program and then puts the file
- * into its table, which cannot be undone. On an error both are gone.
+ * shmheap_give_fd() ends a call that returns a descriptor: it tells the program and then puts the
+ * file into its table, which cannot be undone. On an error both are gone.
  */
 int shmheap_give_fd(struct file *file, unsigned long arg, const void *out, size_t size, int fd)
 {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Channels, and who sleeps at them. A side remembers whether somebody sleeps (armed), so that a push is
- * a push and nothing else while nobody does.
+ * Channels, and who sleeps at them. A side remembers whether somebody sleeps (armed), so that a
+ * push is a push and nothing else while nobody does.
  *
  *	sleeper: armed = 1 (full barrier); look at the queue; sleep
  *	waker:   change the queue (full barrier); if armed: armed = 0, wake all
  *
- * Each barrier pairs with the other: either the waker sees the sleeper, or the sleeper the change. poll
- * arms too, so an epoll set costs a wake-up only after it has been told of the one before.
+ * Each barrier pairs with the other: either the waker sees the sleeper, or the sleeper the change.
+ * poll arms too, so an epoll set costs a wake-up only after it has been told of the one before.
  */
 #include <linux/eventfd.h>
 #include <linux/export.h>
@@ -26,7 +26,7 @@
 /* shmheap_side_arm() announces a sleeper, who then looks at the queue. */
 void shmheap_side_arm(struct shmheap_side *side)
 {
-	xchg(&side->armed, 1); /* pairs with the barrier of a push or pop before shmheap_side_wake() */
+	xchg(&side->armed, 1); /* pairs with the barrier of what precedes shmheap_side_wake() */
 }
 
 static void signal_now(struct shmheap_side *side)
@@ -61,7 +61,10 @@ static bool in_haste(void)
 	return in_nmi() || irqs_disabled();
 }
 
-/* shmheap_side_wake() wakes programs that sleep. What it is about has been done, with a full barrier. */
+/*
+ * shmheap_side_wake() wakes programs that sleep. What it is about has been done, with a full
+ * barrier.
+ */
 void shmheap_side_wake(struct shmheap_side *side)
 {
 	if (!READ_ONCE(side->armed) || !xchg(&side->armed, 0))
@@ -175,7 +178,8 @@ struct shmheap_channel *shmheap_channel(struct shmheap_instance *inst, unsigned 
 	if (!ch) {
 		ch = new_channel(inst, n);
 		if (!IS_ERR(ch))
-			smp_store_release(&inst->channels[n], ch); /* pairs with shmheap_channels_wake() */
+			/* pairs with shmheap_channels_wake() and copies_of() */
+			smp_store_release(&inst->channels[n], ch);
 	}
 	mutex_unlock(&inst->lock);
 	return ch;
@@ -198,6 +202,7 @@ void shmheap_channels_wake(struct shmheap_instance *inst)
 	int i, role;
 
 	for (i = 0; i < SHMHEAP_CHANNELS; i++) {
+		/* pairs with shmheap_channel() */
 		ch = smp_load_acquire(&inst->channels[i]);
 		for (role = 0; ch && role < SHMHEAP_ROLES; role++)
 			wake_up_all(&ch->side[role].kernel);

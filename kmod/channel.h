@@ -55,7 +55,7 @@ struct shmheap_side {
 struct shmheap_channel {
 	struct shmheap_instance *inst;
 	u32 number;
-	struct mutex lock;
+	struct mutex lock; /* of what programs attach and detach */
 	struct shmheap_port __rcu *port[SHMHEAP_ROLES];
 	struct shmheap_side side[SHMHEAP_ROLES];
 	u64 stash;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Judgement of what programs say: plain functions of private copies, which compile in user space too,
- * where tests fuzz them.
+ * Judgement of what programs say: plain functions of private copies, which compile in user space
+ * too, where tests fuzz them.
  */
 #ifndef _SHMHEAP_CHECK_H
 #define _SHMHEAP_CHECK_H
@@ -36,7 +36,9 @@ static inline bool shmheap_inside(u64 bytes, u64 off, u64 len)
 	return off <= bytes && len <= bytes - off;
 }
 
-/* shmheap_element_ok() reports whether an element of a queue is an offset with a block behind it. */
+/*
+ * shmheap_element_ok() reports whether an element of a queue is an offset with a block behind it.
+ */
 static inline bool shmheap_element_ok(u64 bytes, u64 off, u64 block)
 {
 	return off != 0 && off % SHMHEAP_SLOT_UNIT == 0 &&
@@ -61,9 +63,9 @@ static inline bool shmheap_header_ok(const struct shmheap_queue *h)
 }
 
 /*
- * shmheap_check_queue() judges a private copy of a header that was read at off, whose ready word was
- * right before. EBADMSG for no queue, EOPNOTSUPP for one that the kernel cannot use, EFAULT for
- * one that is not inside the region.
+ * shmheap_check_queue() judges a private copy of a header that was read at off, whose ready word
+ * was right before. EBADMSG for no queue, EOPNOTSUPP for one that the kernel cannot use, EFAULT
+ * for one that is not inside the region.
  */
 static inline int shmheap_check_queue(const struct shmheap_queue *h, u64 bytes, u64 off,
 				      struct shmheap_geometry *g)
@@ -94,7 +96,10 @@ static inline bool shmheap_message_ok(const struct shmheap_message *m, u32 block
 	return block >= sizeof(*m) && m->bytes <= block - sizeof(*m);
 }
 
-/* shmheap_name_ok() reports whether a name is a file's, and ended by a zero behind which nothing is. */
+/*
+ * shmheap_name_ok() reports whether a name is a file's, and ended by a zero behind which nothing
+ * is.
+ */
 static inline bool shmheap_name_ok(const u8 name[SHMHEAP_NAME_SIZE])
 {
 	int i, n;

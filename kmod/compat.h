@@ -21,13 +21,13 @@ static inline void shmheap_vm_flags_mod(struct vm_area_struct *vma, unsigned lon
 #endif
 }
 
-/* Since 6.3 permission checks are told of idmapped mounts by a type of their own. */
+/* Since 6.3 permission checks are told of idmapped mounts by a struct of their own. */
 #ifdef SHMHEAP_HAVE_MNT_IDMAP
-typedef struct mnt_idmap shmheap_idmap;
+#define SHMHEAP_IDMAP struct mnt_idmap
 #define SHMHEAP_NOP_IDMAP (&nop_mnt_idmap)
 #else
 #include <linux/user_namespace.h>
-typedef struct user_namespace shmheap_idmap;
+#define SHMHEAP_IDMAP struct user_namespace
 #define SHMHEAP_NOP_IDMAP (&init_user_ns)
 #endif
 

@@ -54,20 +54,22 @@ void shmheap_ctl_write(struct shmheap_instance *inst, unsigned int i, u64 value)
 }
 EXPORT_SYMBOL_GPL(shmheap_ctl_write);
 
-/*
- * try_group() is one attempt. The acquire pairs with the program's last store, of the even number. The
- * barrier pairs with the release stores of the words behind the odd number: who has seen one of them
- * sees the odd number, or a later one, in the second look.
- */
+/* try_group() is one attempt. */
 static bool try_group(const u64 *seq, const u64 *from, unsigned int n, u64 *out)
 {
-	u64 before = smp_load_acquire(seq);
 	unsigned int i;
+	u64 before;
 
+	/* pairs with the program's last store, of the even number */
+	before = smp_load_acquire(seq);
 	if (before & 1)
 		return false;
 	for (i = 0; i < n; i++)
 		out[i] = READ_ONCE(from[i]);
+	/*
+	 * pairs with the release stores of the words behind the odd number: who has seen one of
+	 * them sees the odd number, or a later one, in the second look
+	 */
 	smp_rmb();
 	return READ_ONCE(*seq) == before;
 }
@@ -80,6 +82,8 @@ int shmheap_ctl_read_group(const struct shmheap_instance *inst, unsigned int seq
 	if (seq >= SHMHEAP_CONTROL_WORDS || first >= SHMHEAP_CONTROL_WORDS ||
 	    n > SHMHEAP_CONTROL_WORDS - first)
 		return -EINVAL;
+	seq = array_index_nospec(seq, SHMHEAP_CONTROL_WORDS);
+	first = array_index_nospec(first, SHMHEAP_CONTROL_WORDS);
 	for (i = 0; i < TRIES; i++) {
 		if (try_group(&inst->words[seq], &inst->words[first], n, out))
 			return 0;

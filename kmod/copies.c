@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Channels without shared memory. Queues and blocks are the kernel's own, made here as a program would
- * make them in a region, and SEND and RECV do what a program would do with them:
+ * Channels without shared memory. Queues and blocks are the kernel's own, made here as a program
+ * would make them in a region, and SEND and RECV do what a program would do with them:
  *
- *	SEND: pop COMPLETION, fill the block, push REPLY       RECV: pop COMMAND, copy out, push FILL
+ *	SEND: pop COMPLETION, fill the block, push REPLY
+ *	RECV: pop COMMAND, copy out, push FILL
  *
  * so the kernel's side cannot tell, and need not know, which kind of channel it has.
  */
@@ -29,7 +30,7 @@
  * @bytes: of it
  * @chunks: its pieces of a granule's length, for all rings
  * @block: bytes of a block
- * @lock: of @waiting, and so of RECV
+ * @lock: of @waiting
  * @waiting: a message that was too long for who wanted it, 0 for none
  * @port: one for each role
  */
@@ -38,7 +39,7 @@ struct shmheap_copier {
 	u64 bytes;
 	void **chunks;
 	u32 block;
-	struct mutex lock;
+	struct mutex lock; /* of RECV */
 	u64 waiting;
 	struct shmheap_port port[SHMHEAP_ROLES];
 };
@@ -211,9 +212,11 @@ static struct shmheap_copier *copies_of(struct shmheap_instance *inst, u32 n,
 
 	if (n >= SHMHEAP_CHANNELS)
 		return ERR_PTR(-EINVAL);
+	/* pairs with shmheap_channel() */
 	*ch = smp_load_acquire(&inst->channels[array_index_nospec(n, SHMHEAP_CHANNELS)]);
 	if (!*ch)
 		return ERR_PTR(-ENOTCONN);
+	/* pairs with take_over() */
 	c = smp_load_acquire(&(*ch)->copies);
 	return c ?: ERR_PTR(-ENOTCONN);
 }
@@ -305,7 +308,9 @@ static int deliver(struct shmheap_copier *c, u64 off, struct shmheap_copy *a)
 	return 0;
 }
 
-/* try_recv() delivers a message if there is one. What cannot be delivered waits for the next call. */
+/*
+ * try_recv() delivers a message if there is one. What cannot be delivered waits for the next call.
+ */
 static int try_recv(struct shmheap_channel *ch, struct shmheap_copier *c, struct shmheap_copy *a)
 {
 	int err = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/shmheap: where instances are made and opened. Who may open it is said by its mode, and by udev.
+ * /dev/shmheap: where instances are made and opened. Its mode, and udev, say who
+ * may open it.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>

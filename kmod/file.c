@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Descriptors of an instance. The ordinary kind has an inode of its own and can be mapped; the other
- * (NOMAP) is for the untrusted, has none, and so cannot be opened anew through /proc as the ordinary
- * kind.
+ * Descriptors of an instance. The ordinary kind has an inode of its own and can be mapped; the
+ * other (NOMAP) is for the untrusted, has none, and so cannot be opened anew through /proc as the
+ * ordinary kind.
  */
+#include <linux/types.h> /* falloc.h needs it */
 #include <linux/anon_inodes.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
@@ -247,8 +248,8 @@ static struct file *nomap_file(struct shmheap_instance *inst, unsigned int flags
 }
 
 /*
- * give() opens a file of the instance and ends the call with it. The caller has put everything into out
- * but the descriptor, which goes to *at.
+ * give() opens a file of the instance and ends the call with it. The caller has put everything
+ * into out but the descriptor, which goes to *at.
  */
 static int give(struct shmheap_instance *inst, u32 flags, unsigned long arg, void *out,
 		size_t size, __s32 *at)
@@ -333,8 +334,9 @@ int shmheap_file_info(unsigned long arg)
 	a = (struct shmheap_info) {
 		.size = sizeof(a),
 		.version = SHMHEAP_KMOD_VERSION,
-		.features = SHMHEAP_FEATURE_REGION | SHMHEAP_FEATURE_QUEUES | SHMHEAP_FEATURE_CONTROL |
-			    SHMHEAP_FEATURE_STREAM | SHMHEAP_FEATURE_COPIES | SHMHEAP_FEATURE_PUNCH,
+		.features = SHMHEAP_FEATURE_REGION | SHMHEAP_FEATURE_QUEUES |
+			    SHMHEAP_FEATURE_CONTROL | SHMHEAP_FEATURE_STREAM |
+			    SHMHEAP_FEATURE_COPIES | SHMHEAP_FEATURE_PUNCH,
 		.page_size = PAGE_SIZE,
 		.granule = SHMHEAP_GRANULE,
 		.max_bytes = SHMHEAP_MAX_BYTES,

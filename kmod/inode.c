@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instances have inodes in a file system of their own, that nobody can mount: then locks, permissions,
- * fstat and opening through /proc are the kernel's ordinary ones.
+ * Instances have inodes in a file system of their own, that nobody can mount: then locks,
+ * permissions, fstat and opening through /proc are the kernel's ordinary ones.
  *
- * The file system is mounted while there are instances. The mount holds the module, and lets go of it
- * in code of the kernel, when the last file is entirely gone: so the module cannot be unloaded under a
- * file that is being closed.
+ * The file system is mounted while there are instances. The mount holds the module, and lets go of
+ * it in code of the kernel, when the last file is entirely gone: so the module cannot be unloaded
+ * under a file that is being closed.
  */
 #include <linux/fs_context.h>
 #include <linux/module.h>
@@ -44,7 +44,7 @@ void shmheap_fs_unpin(void)
 }
 
 /* setattr() lets owner and mode change, and not the size. */
-static int setattr(shmheap_idmap *idmap, struct dentry *dentry, struct iattr *attr)
+static int setattr(SHMHEAP_IDMAP *idmap, struct dentry *dentry, struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
 	int err = setattr_prepare(idmap, dentry, attr);

@@ -18,8 +18,8 @@
 #include "stream.h"
 
 /*
- * Guards the list, the names in it, and i_private. Who finds an instance under it may hold it: the last
- * reference is dropped with the lock held.
+ * Guards the list, the names in it, and i_private. Who finds an instance under it may hold it: the
+ * last reference is dropped with the lock held.
  */
 static DEFINE_SPINLOCK(instances_lock);
 static LIST_HEAD(instances);
@@ -111,7 +111,10 @@ static int make(struct shmheap_instance *inst, const struct shmheap_create *args
 	return err;
 }
 
-/* shmheap_instance_create() makes an instance that the caller holds. The arguments have been judged. */
+/*
+ * shmheap_instance_create() makes an instance that the caller holds. The arguments have been
+ * judged.
+ */
 struct shmheap_instance *shmheap_instance_create(const struct shmheap_create *args)
 {
 	struct shmheap_instance *inst = kzalloc(sizeof(*inst), GFP_KERNEL_ACCOUNT);

@@ -51,7 +51,7 @@ struct shmheap_instance {
 	struct page *control;
 	u64 *words;
 	struct shmheap_ring_stream *stream;
-	struct mutex lock;
+	struct mutex lock; /* of channels */
 	struct shmheap_channel *channels[SHMHEAP_CHANNELS];
 	atomic64_t peers;
 	atomic64_t released;

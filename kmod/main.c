@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * shmheap.ko: the heap, its queues and control words, shared with the kernel. doc/kernel.md says how.
+ * shmheap.ko: the heap, its queues and control words, shared with the kernel. doc/kernel.md says
+ * how.
  *
  *	device   /dev/shmheap              store   granules of a region
  *	file     descriptors of instances  mmap    who may map them where
  *	inode    what is behind those      quota   who pays
  *	instance what they share           control words
- *	channel  queues that belong together: port, one of them; message, blocks; copies, without sharing
+ *	channel  queues that belong together: port, message, copies (without sharing)
  *	stream   lossy records
  */
 #include <linux/module.h>

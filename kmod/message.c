@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Messages: blocks that go round. The kernel fills an empty one, or empties a full one, and gives it
- * back; it never makes or frees one.
+ * Messages: blocks that go round. The kernel fills an empty one, or empties a full one, and gives
+ * it back; it never makes or frees one.
  */
 #include <linux/export.h>
 #include <linux/rcupdate.h>
@@ -51,7 +51,10 @@ static void keep(struct shmheap_channel *ch, u64 off)
 		give_back(ch, SHMHEAP_COMPLETION, off);
 }
 
-/* send_from() sends a message with a block from port's queue. Under RCU, so that the stash is its too. */
+/*
+ * send_from() sends a message with a block from port's queue. Under RCU, so that the stash is its
+ * too.
+ */
 static int send_from(struct shmheap_channel *ch, struct shmheap_port *port,
 		     const struct shmheap_message *msg, const void *data)
 {
@@ -85,7 +88,10 @@ int shmheap_send(struct shmheap_channel *ch, const struct shmheap_message *msg, 
 }
 EXPORT_SYMBOL_GPL(shmheap_send);
 
-/* copy_out() copies a message out of a block: header first, which is judged before anything is done with it. */
+/*
+ * copy_out() copies a message out of a block: header first, which is judged before anything is
+ * done with it.
+ */
 static int copy_out(struct shmheap_channel *ch, const struct shmheap_port *port, u64 off,
 		    struct shmheap_message *msg, void *data, size_t capacity)
 {
@@ -96,7 +102,8 @@ static int copy_out(struct shmheap_channel *ch, const struct shmheap_port *port,
 	return bring(ch, port, off + sizeof(*msg), data, msg->bytes) ? -EBADMSG : 0;
 }
 
-int shmheap_recv(struct shmheap_channel *ch, struct shmheap_message *msg, void *data, size_t capacity)
+int shmheap_recv(struct shmheap_channel *ch, struct shmheap_message *msg, void *data,
+		 size_t capacity)
 {
 	struct shmheap_port *port;
 	int err = -ENOTCONN;

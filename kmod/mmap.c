@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who may map what, where. The region is at its base in every process or not at all, whole, shared; a
- * child of fork has it too, as pointers in it mean the same there. A mapping holds its file, and so
- * the instance.
+ * Who may map what, where. The region is at its base in every process or not at all, whole,
+ * shared; a child of fork has it too, as pointers in it mean the same there. A mapping holds its
+ * file, and so the instance.
  */
 #include <linux/mm.h>
 #include "compat.h"
@@ -70,7 +70,9 @@ int shmheap_mmap(struct shmheap_instance *inst, struct vm_area_struct *vma)
 		atomic64_inc(&inst->refused);
 		return err;
 	}
-	/* MIXEDMAP from the beginning: faults insert pages with mmap_lock held for reading only. */
+	/*
+	 * MIXEDMAP from the beginning: faults insert pages with mmap_lock held for reading only.
+	 */
 	shmheap_vm_flags_mod(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
 	vma->vm_private_data = inst;
 	vma->vm_ops = vma->vm_pgoff ? &control_operations : &region_operations;

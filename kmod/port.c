@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Queues that are attached, and what the kernel does with them. A port is found under RCU, so that any
- * context may push and pop while programs attach and detach.
+ * Queues that are attached, and what the kernel does with them. A port is found under RCU, so that
+ * any context may push and pop while programs attach and detach.
  */
 #include <linux/atomic.h>
 #include <linux/export.h>
@@ -13,10 +13,14 @@
 #include "instance.h"
 #include "port.h"
 
-/* A producer may be killed between its push and its kick: then the kernel looks this much later. */
+/*
+ * A producer may be killed between its push and its kick: then the kernel looks this much later.
+ */
 #define NAP (HZ / 2)
 
-/* read_header() judges what is at an offset. The ready word is the last that its maker has stored. */
+/*
+ * read_header() judges what is at an offset. The ready word is the last that its maker has stored.
+ */
 static int read_header(struct shmheap_instance *inst, u64 off, struct shmheap_geometry *g)
 {
 	struct shmheap_queue h;
@@ -74,8 +78,8 @@ static void set_geometry(struct shmheap_port *port, const struct shmheap_geometr
 	r->bytes = bytes;
 }
 
-static struct shmheap_port *new_port(struct shmheap_instance *inst, const struct shmheap_geometry *g,
-				     u64 off, u32 block)
+static struct shmheap_port *new_port(struct shmheap_instance *inst,
+				     const struct shmheap_geometry *g, u64 off, u32 block)
 {
 	struct shmheap_port *port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
 	int err = -ENOMEM;
@@ -104,15 +108,18 @@ static void free_port(struct shmheap_instance *inst, struct shmheap_port *port)
 }
 
 /*
- * expect() tells producers from the beginning that the kernel may sleep, so that their pushes are full
- * barriers before they look whether it does. It is somebody else's word, hence the read-modify-write.
+ * expect() tells producers from the beginning that the kernel may sleep, so that their pushes are
+ * full barriers before they look whether it does. It is somebody else's word, hence the
+ * read-modify-write.
  */
 static void expect(struct shmheap_ring *r, u64 bit)
 {
 	atomic64_or(bit, (atomic64_t *)shmheap_ring_word(r, state));
 }
 
-/* join() takes the port that is attached already, if it is of the same queue. The lock is held. */
+/*
+ * join() takes the port that is attached already, if it is of the same queue. The lock is held.
+ */
 static struct shmheap_port *join(struct shmheap_channel *ch, enum shmheap_role role, u64 off,
 				 u32 block)
 {
@@ -169,8 +176,8 @@ struct shmheap_port *shmheap_port_attach(struct shmheap_channel *ch, enum shmhea
 }
 
 /*
- * shmheap_port_detach() gives a user's hold on the port back. After the last the kernel lets go of the
- * queue: a block that it kept for the next message is not its any more either.
+ * shmheap_port_detach() gives a user's hold on the port back. After the last the kernel lets go of
+ * the queue: a block that it kept for the next message is not its any more either.
  */
 void shmheap_port_detach(struct shmheap_channel *ch, enum shmheap_role role,
 			 struct shmheap_port *port)
@@ -284,9 +291,9 @@ bool shmheap_arm(struct shmheap_channel *ch, enum shmheap_role role)
 EXPORT_SYMBOL_GPL(shmheap_arm);
 
 /*
- * patience() is how long to sleep, or a negative number or 0 to return. Where the place was not found in a
- * bounded number of looks, a program may see to it that it never is: the caller tries again, but only after a
- * tick, so that it does not burn a processor.
+ * patience() is how long to sleep, or a negative number or 0 to return. Where the place was not
+ * found in a bounded number of looks, a program may see to it that it never is: the caller tries
+ * again, but only after a tick, so that it does not burn a processor.
  */
 static long patience(struct shmheap_channel *ch, enum shmheap_role role, int changes, bool *lost)
 {

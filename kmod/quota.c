@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What each user has: bytes of storage and instances. A user's account lives as long as something is
- * charged to it, the memory that still waits for a grace period included.
+ * What each user has: bytes of storage and instances. A user's account lives as long as something
+ * is charged to it, the memory that still waits for a grace period included.
  */
 #include <linux/atomic.h>
 #include <linux/list.h>

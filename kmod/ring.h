@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's side of a queue of package queue: doc/format.md has the words, the package's documentation
- * the protocol. It compiles in user space too, where tests run it beside threads and nonsense.
+ * The kernel's side of a queue of package queue: doc/format.md has the words, the package's
+ * documentation the protocol. It compiles in user space too, where tests run it beside threads and
+ * nonsense.
  *
  *	             push: CAS                      pop: CAS
  *	empty, lap 7 ----------> full, lap 7, offset --------> empty, lap 8
  *
  * A push or a pop is one compare-and-swap, so that contexts may interrupt each other at any
- * instruction. Where the kernel is in the queue it knows by two cursors of its own; programs cannot
- * write them, and they are hints too: the slots say what is true. Slots and the shared hints are
- * hostile: each is loaded once, used under a mask, and a call looks at SHMHEAP_LOOKS slots at most.
+ * instruction. Where the kernel is in the queue it knows by two cursors of its own; programs
+ * cannot write them, and they are hints too: the slots say what is true. Slots and the shared
+ * hints are hostile: each is loaded once, used under a mask, and a call looks at SHMHEAP_LOOKS
+ * slots at most.
  *
- * Order. A successful compare-and-swap is a full barrier. As a push it publishes what was stored before
- * to whoever loads the slot with acquire (shmheap_ring_pop here, Consumer.TryPop in Go). The acquire in
- * shmheap_ring_pop pairs with the release store or compare-and-swap in Producer.TryPush.
+ * Order. A successful compare-and-swap is a full barrier. As a push it publishes what was stored
+ * before to whoever loads the slot with acquire (shmheap_ring_pop here, Consumer.TryPop in Go).
+ * The acquire in shmheap_ring_pop pairs with the release store or compare-and-swap in
+ * Producer.TryPush.
  */
 #ifndef _SHMHEAP_RING_H
 #define _SHMHEAP_RING_H
@@ -122,7 +125,10 @@ static inline u64 shmheap_from_start(struct shmheap_ring *r)
 	return (((shmheap_lap_of(w) - 1) << r->order) + 1) & shmheap_ring_mask(r);
 }
 
-/* shmheap_plausible() reports whether the slot before a position says that its side has been there. */
+/*
+ * shmheap_plausible() reports whether the slot before a position says that its side has been
+ * there.
+ */
 static inline bool shmheap_plausible(const struct shmheap_ring *r, u64 pos, bool push)
 {
 	u64 before = (pos - 1) & shmheap_ring_mask(r);
@@ -152,8 +158,8 @@ static inline bool shmheap_ahead(const struct shmheap_ring *r, u64 pos, u64 than
 }
 
 /*
- * shmheap_ring_note() moves a cursor that was at from, unless somebody else has moved it since: a context that
- * was interrupted in between never moves it back.
+ * shmheap_ring_note() moves a cursor that was at from, unless somebody else has moved it since: a
+ * context that was interrupted in between never moves it back.
  */
 static inline void shmheap_ring_note(u64 *cursor, u64 from, u64 to)
 {
@@ -165,10 +171,13 @@ static inline void shmheap_ring_note(u64 *cursor, u64 from, u64 to)
 static inline void shmheap_ring_hint(const struct shmheap_ring *r, u64 *hint, u64 pos)
 {
 	if (pos % 8 == 0 && shmheap_ahead(r, pos, READ_ONCE(*hint)))
-		smp_store_release(hint, pos);
+		smp_store_release(hint, pos); /* pairs with the loads of hints in Go's catchUp */
 }
 
-/* shmheap_ring_seek() sets the cursors of a new ring from its hints, as far as the slots bear them out. */
+/*
+ * shmheap_ring_seek() sets the cursors of a new ring from its hints, as far as the slots bear them
+ * out.
+ */
 static inline void shmheap_ring_seek(struct shmheap_ring *r)
 {
 	u64 mask = shmheap_ring_mask(r);
@@ -186,11 +195,12 @@ static inline bool shmheap_ring_closed(const struct shmheap_ring *r)
 }
 
 /*
- * shmheap_ring_room() finds the next free slot and what is in it. 0, ENOSPC when there is none, EAGAIN
- * when it was not found.
+ * shmheap_ring_room() finds the next free slot and what is in it. 0, ENOSPC when there is none,
+ * EAGAIN when it was not found.
  */
 static inline int shmheap_ring_room(struct shmheap_ring *r, u64 *from, u64 *pos, u64 *seen)
 {
+	u64 *hint = shmheap_ring_word(r, tail);
 	int i;
 
 	*from = READ_ONCE(r->tail);
@@ -208,17 +218,20 @@ static inline int shmheap_ring_room(struct shmheap_ring *r, u64 *from, u64 *pos,
 			break;
 		default:
 			*pos = (shmheap_to_lap(r, *seen, *pos) + 1) & shmheap_ring_mask(r);
-			*pos = shmheap_catch_up(r, *pos, READ_ONCE(*shmheap_ring_word(r, tail)), true);
+			*pos = shmheap_catch_up(r, *pos, READ_ONCE(*hint), true);
 		}
 	}
 	shmheap_ring_note(&r->tail, *from, *pos);
 	return -EAGAIN;
 }
 
-/* shmheap_ring_push() pushes an offset that is good. 0, ENOSPC, EAGAIN, EPIPE when the queue is closed. */
+/*
+ * shmheap_ring_push() pushes an offset that is good. 0, ENOSPC, EAGAIN, EPIPE when the queue is
+ * closed.
+ */
 static inline int shmheap_ring_push(struct shmheap_ring *r, u64 off)
 {
-	u64 from, pos, seen;
+	u64 from, pos, seen, full;
 	int i, err;
 
 	for (i = 0; i < SHMHEAP_LOOKS; i++) {
@@ -227,7 +240,8 @@ static inline int shmheap_ring_push(struct shmheap_ring *r, u64 off)
 		err = shmheap_ring_room(r, &from, &pos, &seen);
 		if (err)
 			return err;
-		if (cmpxchg(shmheap_ring_slot(r, pos), seen, shmheap_slot_full(pos, r->order, off)) == seen) {
+		full = shmheap_slot_full(pos, r->order, off);
+		if (cmpxchg(shmheap_ring_slot(r, pos), seen, full) == seen) {
 			pos = (pos + 1) & shmheap_ring_mask(r);
 			shmheap_ring_note(&r->tail, from, pos);
 			shmheap_ring_hint(r, shmheap_ring_word(r, tail), pos);
@@ -243,15 +257,15 @@ static inline u64 shmheap_ring_skip(const struct shmheap_ring *r, u64 seen, u64 
 	u64 lap = 1ULL << r->order;
 
 	pos = shmheap_to_lap(r, seen, pos);
-	if (seen & SHMHEAP_SLOT_FULL) /* the element of a later lap: the one before it has been popped */
+	if (seen & SHMHEAP_SLOT_FULL) /* of a later lap: the element before it has been popped */
 		pos -= lap;
 	pos = (pos + 1) & shmheap_ring_mask(r);
 	return shmheap_catch_up(r, pos, READ_ONCE(*shmheap_ring_word(r, head)), false);
 }
 
 /*
- * shmheap_ring_first() finds the first element, full or not. 0, ENODATA when there is none, EAGAIN when
- * it was not found.
+ * shmheap_ring_first() finds the first element, full or not. 0, ENODATA when there is none, EAGAIN
+ * when it was not found.
  */
 static inline int shmheap_ring_first(struct shmheap_ring *r, u64 *from, u64 *pos, u64 *seen)
 {
@@ -260,6 +274,7 @@ static inline int shmheap_ring_first(struct shmheap_ring *r, u64 *from, u64 *pos
 	*from = READ_ONCE(r->head);
 	*pos = *from;
 	for (i = 0; i < SHMHEAP_LOOKS; i++) {
+		/* pairs with the release, or compare-and-swap, of a push */
 		*seen = smp_load_acquire(shmheap_ring_slot(r, *pos));
 		switch (shmheap_phase_of(r, *seen, *pos)) {
 		case SHMHEAP_FILLED:
@@ -285,8 +300,8 @@ static inline int shmheap_ring_nothing(const struct shmheap_ring *r, int err)
 }
 
 /*
- * shmheap_ring_pop() pops an element. 0; ENODATA; EAGAIN; EPIPE at the end of a closed queue; EBADMSG
- * for an element that is no offset, which has been popped too.
+ * shmheap_ring_pop() pops an element. 0; ENODATA; EAGAIN; EPIPE at the end of a closed queue;
+ * EBADMSG for an element that is no offset, which has been popped too.
  */
 static inline int shmheap_ring_pop(struct shmheap_ring *r, u64 *off)
 {
@@ -313,8 +328,8 @@ static inline int shmheap_ring_pop(struct shmheap_ring *r, u64 *off)
 }
 
 /*
- * shmheap_ring_look() looks for an element without popping it, for the kernel. 0; ENODATA, at the end of
- * a closed queue too; EAGAIN.
+ * shmheap_ring_look() looks for an element without popping it, for the kernel. 0; ENODATA, at the
+ * end of a closed queue too; EAGAIN.
  */
 static inline int shmheap_ring_look(struct shmheap_ring *r)
 {
@@ -326,7 +341,9 @@ static inline int shmheap_ring_look(struct shmheap_ring *r)
 	return seen & SHMHEAP_SLOT_VALUE_MASK ? 0 : -ENODATA;
 }
 
-/* shmheap_ring_readable() reports whether a program could pop, or learn that the queue is closed. */
+/*
+ * shmheap_ring_readable() reports whether a program could pop, or learn that the queue is closed.
+ */
 static inline bool shmheap_ring_readable(struct shmheap_ring *r)
 {
 	u64 from, pos, seen;
@@ -334,7 +351,9 @@ static inline bool shmheap_ring_readable(struct shmheap_ring *r)
 	return shmheap_ring_first(r, &from, &pos, &seen) != -ENODATA || shmheap_ring_closed(r);
 }
 
-/* shmheap_ring_writable() reports whether a program could push, or learn that the queue is closed. */
+/*
+ * shmheap_ring_writable() reports whether a program could push, or learn that the queue is closed.
+ */
 static inline bool shmheap_ring_writable(struct shmheap_ring *r)
 {
 	u64 from, pos, seen;
@@ -343,10 +362,10 @@ static inline bool shmheap_ring_writable(struct shmheap_ring *r)
 }
 
 /*
- * shmheap_ring_listen() announces that the kernel sleeps: a producer with Notify kicks after its next
- * push. What is looked at behind it is not older than what such a producer has pushed that has not seen
- * the announcement: the exchange is a full barrier, and pairs with the one between a push and the
- * look at Watch in Producer.wake.
+ * shmheap_ring_listen() announces that the kernel sleeps: a producer with Notify kicks after its
+ * next push. What is looked at behind it is not older than what such a producer has pushed that
+ * has not seen the announcement: the exchange is a full barrier, and pairs with the one between a
+ * push and the look at Watch in Producer.wake.
  */
 static inline void shmheap_ring_listen(const struct shmheap_ring *r)
 {
@@ -354,8 +373,8 @@ static inline void shmheap_ring_listen(const struct shmheap_ring *r)
 }
 
 /*
- * shmheap_ring_heard() reports whether a program wants to be told of a push, and takes the wish. The push
- * before it was a full barrier, which pairs with the exchange in Watch.Arm.
+ * shmheap_ring_heard() reports whether a program wants to be told of a push, and takes the wish.
+ * The push before it was a full barrier, which pairs with the exchange in Watch.Arm.
  */
 static inline bool shmheap_ring_heard(const struct shmheap_ring *r)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of what needs no program: with selftest=1 they run when the module is loaded, which fails when
- * one of them does; a kernel with KUnit has them as a suite too (kunit.c).
+ * Tests of what needs no program: with selftest=1 they run when the module is loaded, which fails
+ * when one of them does; a kernel with KUnit has them as a suite too (kunit.c).
  */
-#include <linux/completion.h>
+#include <linux/bits.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/interrupt.h>
@@ -30,8 +30,8 @@ MODULE_PARM_DESC(selftest, "run the self-test when the module is loaded (default
 
 /* A queue of 1 << ORDER slots in memory of its own. */
 #define ORDER 4
-#define SLOTS (1U << ORDER)
-#define REGION (1U << 20)
+#define SLOTS BIT(ORDER)
+#define REGION BIT(20)
 
 struct bench {
 	u8 memory[2048] __aligned(128);
@@ -88,7 +88,10 @@ static const char *ring_laps(struct bench *b)
 	return NULL;
 }
 
-/* ring_nonsense() finds elements that are no offsets, a closed queue, and cursors that must be found anew. */
+/*
+ * ring_nonsense() finds elements that are no offsets, a closed queue, and cursors that must be
+ * found anew.
+ */
 static const char *ring_nonsense(struct bench *b)
 {
 	u64 off;

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The storage of a region: granules of 64 KiB, zeroed, physically contiguous, made when they are first
- * touched or asked for.
+ * The storage of a region: granules of 64 KiB, zeroed, physically contiguous, made when they are
+ * first touched or asked for.
  *
  *	none --fault, fallocate, pin--> stored <--pin, unpin--> pinned
  *	  ^                               |
  *	  +------------punch--------------+
  *
- * Programs see pages that a fault inserts. The kernel finds granules through a table of two levels under
- * RCU, in any context, and so has no mapping of the whole. A granule that is punched leaves the table and
- * all mappings first; its memory goes, and is no longer charged, a grace period later.
+ * Programs see pages that a fault inserts. The kernel finds granules through a table of two levels
+ * under RCU, in any context, and so has no mapping of the whole. A granule that is punched leaves
+ * the table and all mappings first; its memory goes, and is no longer charged, a grace period
+ * later.
  *
- * Inserting pages under the lock (for reading) and punching under it (for writing) is what keeps a fault
- * from inserting a page that has just been taken away.
+ * Inserting pages under the lock (for reading) and punching under it (for writing) is what keeps a
+ * fault from inserting a page that has just been taken away.
  */
-#include <linux/mm.h>
+#include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/highmem.h>
-#include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/nospec.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
@@ -30,9 +31,9 @@
 #include "store.h"
 
 #define GRANULE_ORDER (SHMHEAP_GRANULE_SHIFT - PAGE_SHIFT)
-#define GRANULE_PAGES (1UL << GRANULE_ORDER)
+#define GRANULE_PAGES BIT(GRANULE_ORDER)
 #define LEAF_SHIFT 9
-#define LEAF (1UL << LEAF_SHIFT)
+#define LEAF BIT(LEAF_SHIFT)
 
 static_assert(PAGE_SHIFT <= SHMHEAP_GRANULE_SHIFT);
 
@@ -99,10 +100,7 @@ static u64 granules(const struct shmheap_store *s)
 	return s->bytes >> SHMHEAP_GRANULE_SHIFT;
 }
 
-/*
- * slot_of() is where the table has granule i, or NULL where there is no leaf yet. The acquire pairs with
- * the release in make_leaf().
- */
+/* slot_of() is where the table has granule i, or NULL where there is no leaf yet. */
 static struct shmheap_granule __rcu **slot_of(const struct shmheap_store *s, u64 i)
 {
 	struct shmheap_granule __rcu **leaf;
@@ -110,6 +108,7 @@ static struct shmheap_granule __rcu **slot_of(const struct shmheap_store *s, u64
 	if (i >= granules(s))
 		return NULL;
 	i = array_index_nospec(i, granules(s));
+	/* pairs with make_leaf() */
 	leaf = smp_load_acquire(&s->table[i >> LEAF_SHIFT]);
 	return leaf ? &leaf[i & (LEAF - 1)] : NULL;
 }
@@ -129,6 +128,7 @@ static struct shmheap_granule __rcu **make_leaf(struct shmheap_store *s, u64 i)
 		leaf = kcalloc(LEAF, sizeof(*leaf), GFP_KERNEL_ACCOUNT);
 		if (!leaf)
 			return NULL;
+		/* pairs with slot_of() */
 		smp_store_release(&s->table[i >> LEAF_SHIFT], leaf);
 	}
 	return slot_of(s, i);
@@ -179,7 +179,10 @@ static struct shmheap_granule *make(struct shmheap_store *s, u64 i)
 	return g;
 }
 
-/* insert() maps all pages of a granule, the faulting one first; those that are mapped already stay so. */
+/*
+ * insert() maps all pages of a granule, the faulting one first; those that are mapped already stay
+ * so.
+ */
 static vm_fault_t insert(struct vm_fault *vmf, struct shmheap_granule *g)
 {
 	unsigned long i, at = vmf->pgoff & (GRANULE_PAGES - 1);
@@ -220,7 +223,9 @@ vm_fault_t shmheap_store_fault(struct shmheap_store *s, struct vm_fault *vmf)
 	return ret;
 }
 
-/* shmheap_store_allocate() gives all granules that overlap the range storage, as far as it gets. */
+/*
+ * shmheap_store_allocate() gives all granules that overlap the range storage, as far as it gets.
+ */
 int shmheap_store_allocate(struct shmheap_store *s, u64 off, u64 len)
 {
 	u64 i, end = (off + len + SHMHEAP_GRANULE - 1) >> SHMHEAP_GRANULE_SHIFT;
@@ -258,7 +263,9 @@ static int take_out(struct shmheap_store *s, u64 i)
 	return 0;
 }
 
-/* shmheap_store_punch() gives whole granules back. Those that are pinned stay: EBUSY in the end. */
+/*
+ * shmheap_store_punch() gives whole granules back. Those that are pinned stay: EBUSY in the end.
+ */
 int shmheap_store_punch(struct shmheap_store *s, u64 off, u64 len)
 {
 	u64 i, end = (off + len) >> SHMHEAP_GRANULE_SHIFT;
@@ -323,7 +330,10 @@ static void *part_of(struct shmheap_store *s, u64 off, size_t len, size_t *part)
 	return g ? g->addr + at : NULL;
 }
 
-/* shmheap_store_copy_from() copies out, in any context. What programs change meanwhile may be torn. */
+/*
+ * shmheap_store_copy_from() copies out, in any context. What programs change meanwhile may be
+ * torn.
+ */
 int shmheap_store_copy_from(struct shmheap_store *s, u64 off, void *to, size_t len)
 {
 	size_t part;
@@ -335,6 +345,7 @@ int shmheap_store_copy_from(struct shmheap_store *s, u64 off, void *to, size_t l
 		rcu_read_lock();
 		from = part_of(s, off, len, &part);
 		if (from)
+			/* programs may change it meanwhile: the caller judges its copy */
 			data_race(memcpy(to, from, part));
 		rcu_read_unlock();
 		if (!from)
@@ -355,6 +366,7 @@ int shmheap_store_copy_to(struct shmheap_store *s, u64 off, const void *from, si
 		rcu_read_lock();
 		to = part_of(s, off, len, &part);
 		if (to)
+			/* programs may change it meanwhile: the caller judges its copy */
 			data_race(memcpy(to, from, part));
 		rcu_read_unlock();
 		if (!to)

@@ -14,8 +14,8 @@ struct shmheap_granule;
 
 /**
  * struct shmheap_store - the storage of a region
- * @lock: held for reading while pages are mapped, for writing while granules come and go. Taken inside
- *	mmap_lock, so nothing may touch user memory under it.
+ * @lock: held for reading while pages are mapped, for writing while granules come and go. Taken
+ *	inside mmap_lock, so nothing may touch user memory under it.
  * @bytes: of the region
  * @table: leaves of granules, each made when the first of its granules is, and freed with the store
  * @quota: who pays

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The lossy stream: a ring for each processor that its writers overwrite, whatever context they are in.
+ * The lossy stream: a ring for each processor that its writers overwrite, whatever context they
+ * are in.
  *
- * A writer runs with preemption off, so that others on its processor interrupt it and have finished when
- * it goes on: they nest. Each takes the next number (an addition without lock, but in one instruction or
- * retried, as seen from the same processor), and writes its slot:
+ * A writer runs with preemption off, so that others on its processor interrupt it and have
+ * finished when it goes on: they nest. Each takes the next number (an addition without lock, but
+ * in one instruction or retried, as seen from the same processor), and writes its slot:
  *
  *	seq = 0; wmb; the record; release: seq = number + 1
  *
- * A nested writer must not come round to the slot of one that it has interrupted: it is refused when it
- * would, and counted.
+ * A nested writer must not come round to the slot of one that it has interrupted: it is refused
+ * when it would, and counted.
  *
- * Order: the write barrier pairs with the load barrier of readers before their second look at seq, the
- * release with the acquire of their first. Who wakes: the barrier between the record and the look at
- * armed pairs with that in shmheap_stream_file's arm(). While there has never been a reader that sleeps, the
- * barrier is saved; the first waits for a grace period, after which all writers see that there is one.
+ * Order: the write barrier pairs with the load barrier of readers before their second look at seq,
+ * the release with the acquire of their first. Who wakes: the barrier between the record and the
+ * look at armed pairs with that in shmheap_stream_file's arm(). While there has never been a
+ * reader that sleeps, the barrier is saved; the first waits for a grace period, after which all
+ * writers see that there is one.
  */
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -56,7 +58,9 @@ static void wake(struct irq_work *work)
 	wake_up_poll(&s->wait, EPOLLIN | EPOLLRDNORM);
 }
 
-/* layout() decides where everything is. Programs cannot write it, so it may be looked at again. */
+/*
+ * layout() decides where everything is. Programs cannot write it, so it may be looked at again.
+ */
 static void layout(struct shmheap_ring_stream *s, struct shmheap_stream *h)
 {
 	size_t ring = slots_offset(s) + ((size_t)s->slot << s->order);
@@ -136,8 +140,8 @@ void shmheap_stream_watch(struct shmheap_ring_stream *s)
 
 /*
  * take() takes the next number. depth is how many writers are at work on this processor, this one
- * included. An outermost one says which record is open before it takes a number: what interrupts it in
- * between finds the number of an earlier record, and is refused rather early.
+ * included. An outermost one says which record is open before it takes a number: what interrupts
+ * it in between finds the number of an earlier record, and is refused rather early.
  */
 static bool take(struct shmheap_ring_stream *s, struct shmheap_stream_cpu *c,
 		 struct shmheap_stream_ring *ring, u64 depth, u64 *n)
@@ -156,7 +160,9 @@ static bool take(struct shmheap_ring_stream *s, struct shmheap_stream_cpu *c,
 	}
 }
 
-/* drop() counts a record that was refused. Others on this processor may do so in the middle of it. */
+/*
+ * drop() counts a record that was refused. Others on this processor may do so in the middle of it.
+ */
 static void drop(struct shmheap_stream_ring *ring)
 {
 	u64 old = READ_ONCE(ring->dropped), seen;
@@ -168,12 +174,14 @@ static void drop(struct shmheap_stream_ring *ring)
 static void fill(struct shmheap_record *r, u64 n, u32 cpu, u16 type, const void *data, size_t len)
 {
 	WRITE_ONCE(r->seq, 0);
+	/* pairs with look()'s load barrier before its second look at seq */
 	smp_wmb();
 	r->time = ktime_get_mono_fast_ns();
 	r->bytes = len;
 	r->type = type;
 	r->cpu = cpu;
 	memcpy(r->data, data, len);
+	/* pairs with look()'s acquire */
 	smp_store_release(&r->seq, n + 1);
 }
 
@@ -207,6 +215,7 @@ int shmheap_stream_write(struct shmheap_instance *inst, u16 type, const void *da
 	preempt_disable_notrace();
 	err = write_on(s, smp_processor_id(), type, data, len);
 	if (READ_ONCE(s->watched)) {
+		/* pairs with the exchange in stream_file.c's arm() */
 		smp_mb();
 		if (READ_ONCE(s->armed) && xchg(&s->armed, 0))
 			irq_work_queue(&s->work);

@@ -9,7 +9,10 @@
 
 struct shmheap_instance;
 
-/* What the kernel keeps of a processor's ring; programs see only shmheap_stream_ring and the slots. */
+/*
+ * What the kernel keeps of a processor's ring; programs see only shmheap_stream_ring and the
+ * slots.
+ */
 struct shmheap_stream_cpu {
 	u64 depth; /* writers that have interrupted one another, those at work */
 	u64 open; /* number of the record of the outermost */

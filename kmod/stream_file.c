@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Readers of a stream. Each has a place in each ring of its own; what was overwritten before it came
- * there, and what was refused, is told as a record of how many are lost: records read and lost add up to
- * those that were written.
+ * Readers of a stream. Each has a place in each ring of its own; what was overwritten before it
+ * came there, and what was refused, is told as a record of how many are lost: records read and
+ * lost add up to those that were written.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -29,14 +29,14 @@ struct place {
 /**
  * struct reader - an open stream
  * @inst: held
- * @lock: of what follows
+ * @lock: of @record and what follows
  * @record: a copy of the one that is being given, of a slot's size
  * @cpu: whose ring comes next
  * @places: one for each ring
  */
 struct reader {
 	struct shmheap_instance *inst;
-	struct mutex lock;
+	struct mutex lock; /* of all below */
 	struct shmheap_record *record;
 	u32 cpu;
 	struct place places[];
@@ -47,7 +47,9 @@ static struct shmheap_ring_stream *stream_of(const struct reader *r)
 	return r->inst->stream;
 }
 
-/* look() says what is at a place: 1 a record, which is copied; 0 nothing yet; -1 one that is lost. */
+/*
+ * look() says what is at a place: 1 a record, which is copied; 0 nothing yet; -1 one that is lost.
+ */
 static int look(struct reader *r, u32 cpu, u64 n)
 {
 	struct shmheap_ring_stream *s = stream_of(r);
@@ -76,7 +78,9 @@ static void catch_up(struct shmheap_ring_stream *s, struct place *p, u64 head)
 	}
 }
 
-/* next_of() copies the next record of a ring, or makes one of losses. False when there is nothing. */
+/*
+ * next_of() copies the next record of a ring, or makes one of losses. False when there is nothing.
+ */
 static bool next_of(struct reader *r, u32 cpu)
 {
 	struct shmheap_ring_stream *s = stream_of(r);
@@ -159,8 +163,9 @@ static ssize_t give_all(struct reader *r, char __user *buf, size_t room)
 }
 
 /*
- * arm() announces a sleeper and looks: whatever it does not see here, its writer sees the announcement. The
- * exchange is a full barrier, which pairs with the one in shmheap_stream_write().
+ * arm() announces a sleeper and looks: whatever it does not see here, its writer sees the
+ * announcement. The exchange is a full barrier, which pairs with the one in
+ * shmheap_stream_write().
  */
 static bool arm(struct reader *r)
 {

@@ -6,8 +6,9 @@
  * change between two looks. These functions look once, check what they saw and copy before they
  * interpret; who reads blocks by other means must do the same.
  *
- * "Any context" below is process, softirq, hard interrupt and NMI, with or without locks held: such a
- * function takes no lock, does not sleep and does a bounded amount of work. "Process" may sleep.
+ * "Any context" below is process, softirq, hard interrupt and NMI, with or without locks held:
+ * such a function takes no lock, does not sleep and does a bounded amount of work. "Process" may
+ * sleep.
  *
  * Build with -I of this directory and of ../uapi, and with KBUILD_EXTRA_SYMBOLS naming the
  * Module.symvers of shmheap.ko.
@@ -26,9 +27,9 @@ struct shmheap_channel;
  * shmheap_get() - look an instance up and hold it
  * @name: of a living instance
  *
- * Whoever will look at control words often does this once, and keeps the handle. The instance lives as
- * long as it is held, without programs too; then its words are what they left there, and a program can
- * open it again by its name.
+ * Whoever will look at control words often does this once, and keeps the handle. The instance
+ * lives as long as it is held, without programs too; then its words are what they left there, and
+ * a program can open it again by its name.
  *
  * Context: process.
  * Return: the instance, to be given to shmheap_put(), or ERR_PTR(-ENOENT).
@@ -83,7 +84,8 @@ u64 shmheap_bytes(const struct shmheap_instance *inst);
  * @inst: the instance
  * @i: which, from 0 to SHMHEAP_CONTROL_WORDS - 1
  *
- * What the program stored before it stored the word (with release order) is seen by loads behind this.
+ * What the program stored before it stored the word (with release order) is seen by loads behind
+ * this.
  *
  * Context: any.
  * Return: the word; 0 for an index that is out of range.
@@ -98,8 +100,8 @@ u64 shmheap_ctl_read(const struct shmheap_instance *inst, unsigned int i);
  * @n: how many
  * @out: where they go. Changed by a failed attempt too.
  *
- * It tries a few times and does not wait for a program that stands still in the middle of a change:
- * keep the last good values for that.
+ * It tries a few times and does not wait for a program that stands still in the middle of a
+ * change: keep the last good values for that.
  *
  * Context: any.
  * Return: 0; -EAGAIN when the words were changing; -EINVAL.
@@ -163,7 +165,8 @@ int shmheap_copy_to(struct shmheap_instance *inst, u64 off, const void *from, si
  * @off: of the first
  * @len: how many; all within one SHMHEAP_GRANULE
  *
- * For words that both sides change atomically. They get storage, and keep it until shmheap_unpin().
+ * For words that both sides change atomically. They get storage, and keep it until
+ * shmheap_unpin().
  *
  * Context: process.
  * Return: the address, or ERR_PTR(-EFAULT, -ENOMEM, -EDQUOT).
@@ -190,9 +193,8 @@ void shmheap_unpin(struct shmheap_instance *inst, u64 off);
  *
  * It overwrites the oldest record of this processor and never waits. Readers that sleep are woken.
  *
- * Context: any.
- * Return: 0; -ENOTCONN without a stream; -EMSGSIZE; -ENOSPC when the record that was interrupted is
- * still open a whole ring behind (the reader is told).
+ * Context: any. Return: 0; -ENOTCONN without a stream; -EMSGSIZE; -ENOSPC when the record that was
+ * interrupted is still open a whole ring behind (the reader is told).
  */
 int shmheap_stream_write(struct shmheap_instance *inst, u16 type, const void *data, size_t len);
 
@@ -212,8 +214,8 @@ size_t shmheap_stream_room(const struct shmheap_instance *inst);
  * @inst: the instance
  * @n: its number, below SHMHEAP_CHANNELS
  *
- * A channel is there as long as the instance; queues come and go in it with the programs that attach
- * them, and a kernel user need not know: without a queue, functions return -ENOTCONN.
+ * A channel is there as long as the instance; queues come and go in it with the programs that
+ * attach them, and a kernel user need not know: without a queue, functions return -ENOTCONN.
  *
  * Context: process.
  * Return: the channel, ERR_PTR(-EINVAL) or ERR_PTR(-ENOMEM).
@@ -226,14 +228,13 @@ struct shmheap_channel *shmheap_channel(struct shmheap_instance *inst, unsigned 
  * @role: SHMHEAP_COMMAND or SHMHEAP_COMPLETION
  * @off: in the region, a multiple of 8, not 0
  *
- * One compare-and-swap; any number of producers at once. What one context pushes is popped in the order in
- * which it was pushed. A program that sleeps is woken: at once where interrupts are on, through
- * irq_work elsewhere.
+ * One compare-and-swap; any number of producers at once. What one context pushes is popped in the
+ * order in which it was pushed. A program that sleeps is woken: at once where interrupts are on,
+ * through irq_work elsewhere.
  *
- * Context: any.
- * Return: 0; -ENOSPC when the queue is full; -EAGAIN when a program has put it into a state in which
- * the next slot cannot be found with a bounded number of looks; -ENOTCONN; -EPIPE when the queue is
- * closed; -EINVAL.
+ * Context: any. Return: 0; -ENOSPC when the queue is full; -EAGAIN when a program has put it into
+ * a state in which the next slot cannot be found with a bounded number of looks; -ENOTCONN; -EPIPE
+ * when the queue is closed; -EINVAL.
  */
 int shmheap_push(struct shmheap_channel *ch, enum shmheap_role role, u64 off);
 
@@ -241,11 +242,11 @@ int shmheap_push(struct shmheap_channel *ch, enum shmheap_role role, u64 off);
  * shmheap_pop() - pop an offset
  * @ch: the channel
  * @role: SHMHEAP_REPLY or SHMHEAP_FILL
- * @off: it goes here: inside the region, a multiple of 8, with as many bytes as blocks of the queue have
+ * @off: it goes here: inside the region, a multiple of 8, with a block of the queue's behind it
  *
- * Context: any; any number of consumers at once.
- * Return: 0; -EAGAIN when there is nothing (or as in shmheap_push()); -EBADMSG for an element that is
- * no offset: it is counted and gone, call again; -ENOTCONN; -EPIPE when the queue is closed and empty.
+ * Context: any; any number of consumers at once. Return: 0; -EAGAIN when there is nothing (or as
+ * in shmheap_push()); -EBADMSG for an element that is no offset: it is counted and gone, call
+ * again; -ENOTCONN; -EPIPE when the queue is closed and empty.
  */
 int shmheap_pop(struct shmheap_channel *ch, enum shmheap_role role, u64 *off);
 
@@ -255,12 +256,11 @@ int shmheap_pop(struct shmheap_channel *ch, enum shmheap_role role, u64 *off);
  * @role: SHMHEAP_REPLY or SHMHEAP_FILL
  * @timeout: in jiffies, or MAX_SCHEDULE_TIMEOUT
  *
- * Also wakes up when a queue is attached or goes away. The queue is looked at every half a second in
- * any case, as a producer may be killed between its push and its kick.
+ * Also wakes up when a queue is attached or goes away. The queue is looked at every half a second
+ * in any case, as a producer may be killed between its push and its kick.
  *
- * Context: process.
- * Return: 0 when it is worth a try; -ETIMEDOUT; -ERESTARTSYS on a signal; -EINTR when a kernel thread
- * should stop.
+ * Context: process. Return: 0 when it is worth a try; -ETIMEDOUT; -ERESTARTSYS on a signal; -EINTR
+ * when a kernel thread should stop.
  */
 int shmheap_wait(struct shmheap_channel *ch, enum shmheap_role role, long timeout);
 
@@ -292,7 +292,8 @@ typedef void (*shmheap_kick_fn)(void *data, enum shmheap_role role);
  * @fn: the function, or NULL
  * @data: for it
  *
- * When this returns, the function before is not called any more and has returned: so it must not call this.
+ * When this returns, the function before is not called any more and has returned: so it must not
+ * call this.
  *
  * Context: process.
  * Return: 0, or -EBUSY when there is one already.
@@ -309,9 +310,8 @@ int shmheap_set_kick(struct shmheap_channel *ch, shmheap_kick_fn fn, void *data)
  *
  * Takes an empty block from FILL, copies the message into it and pushes it to COMMAND.
  *
- * Context: any.
- * Return: 0; -EAGAIN when there is no empty block; -EMSGSIZE when blocks are too small; and the errors
- * of shmheap_push(): the block is kept for the next message then.
+ * Context: any. Return: 0; -EAGAIN when there is no empty block; -EMSGSIZE when blocks are too
+ * small; and the errors of shmheap_push(): the block is kept for the next message then.
  */
 int shmheap_send(struct shmheap_channel *ch, const struct shmheap_message *msg, const void *data);
 
@@ -324,11 +324,11 @@ int shmheap_send(struct shmheap_channel *ch, const struct shmheap_message *msg, 
  *
  * Pops a block from REPLY, copies it out, and gives it back through COMPLETION if there is one.
  *
- * Context: any.
- * Return: 0, -EMSGSIZE (the message is gone, msg->bytes says how long it was), and the errors of shmheap_pop():
- * -EBADMSG too when the header is nonsense.
+ * Context: any. Return: 0, -EMSGSIZE (the message is gone, msg->bytes says how long it was), and
+ * the errors of shmheap_pop(): -EBADMSG too when the header is nonsense.
  */
-int shmheap_recv(struct shmheap_channel *ch, struct shmheap_message *msg, void *data, size_t capacity);
+int shmheap_recv(struct shmheap_channel *ch, struct shmheap_message *msg, void *data,
+		 size_t capacity);
 
 /* Peers: open descriptions of the instance. */
 
@@ -359,8 +359,8 @@ struct shmheap_peer_event {
 /**
  * shmheap_notifier_register() - be told when peers and queues come and go
  * @inst: the instance
- * @nb: its notifier_call gets an enum shmheap_event and a struct shmheap_peer_event, in process context, and may
- *	sleep; it must not wait for programs, nor register or unregister.
+ * @nb: its notifier_call gets an enum shmheap_event and a struct shmheap_peer_event, in process
+ *	context, and may sleep; it must not wait for programs, nor register or unregister.
  *
  * Context: process.
  * Return: 0, or -EEXIST.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A user of shmheap in the kernel: producers in threads, softirq and hard interrupts send numbered
- * messages at once, a program echoes them, and a consumer proves that each came back once and in its
- * producer's order. echo.h has the calls.
+ * messages at once, a program echoes them, and a consumer proves that each came back once and in
+ * its producer's order. echo.h has the calls.
  */
+#include <linux/bitops.h>
 #include <linux/fs.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
@@ -50,6 +51,7 @@ struct producer {
  * @consumer_lock: one takes replies at a time
  * @timer: the softirq, and what sets the hard interrupt off
  * @work: the hard interrupt
+ * @busy: bit 0: the hard interrupt is at work
  * @inlined: there is no @consumer
  * @stopping: @timer is not to be set any more
  * @done: all have come back
@@ -62,7 +64,7 @@ struct producer {
  * @from_hardirq: of @sent
  */
 struct run {
-	struct mutex lock;
+	struct mutex lock; /* of START */
 	struct shmheap_instance *inst;
 	struct shmheap_channel *ch;
 	u64 each;
@@ -72,9 +74,10 @@ struct run {
 	struct producer *softirq, *hardirq;
 	u64 expected[SHMHEAP_ECHO_PRODUCERS];
 	struct task_struct *consumer;
-	struct mutex consumer_lock;
+	struct mutex consumer_lock; /* of expected */
 	struct timer_list timer;
 	struct irq_work work;
+	unsigned long busy;
 	bool inlined;
 	bool stopping;
 	wait_queue_head_t done;
@@ -93,7 +96,7 @@ static int send_next(struct producer *p)
 		atomic64_inc(&p->run->retries);
 		return err;
 	}
-	p->next++;
+	WRITE_ONCE(p->next, p->next + 1);
 	atomic64_inc(&p->run->sent);
 	if (in_hardirq())
 		atomic64_inc(&p->run->from_hardirq);
@@ -130,7 +133,10 @@ static void in_hardirq_work(struct irq_work *work)
 {
 	struct run *run = container_of(work, struct run, work);
 
+	if (test_and_set_bit_lock(0, &run->busy)) /* still at work on another processor */
+		return;
 	burst(run->hardirq);
+	clear_bit_unlock(0, &run->busy);
 }
 
 static void park(void)
@@ -334,9 +340,19 @@ static int ioctl_start(struct run *run, void __user *arg)
 	return err;
 }
 
+static bool has_begun(struct run *run)
+{
+	bool begun;
+
+	mutex_lock(&run->lock);
+	begun = run->inst;
+	mutex_unlock(&run->lock);
+	return begun;
+}
+
 static bool complete_now(struct run *run)
 {
-	return run->producers && atomic64_read(&run->received) >= run->producers * run->each;
+	return atomic64_read(&run->received) >= run->producers * run->each;
 }
 
 static int ioctl_wait(struct run *run, void __user *arg)
@@ -348,6 +364,8 @@ static int ioctl_wait(struct run *run, void __user *arg)
 		return -EFAULT;
 	if (a.size != sizeof(a))
 		return -EINVAL;
+	if (!has_begun(run))
+		return -ENOTCONN;
 	left = wait_event_interruptible_timeout(run->done, complete_now(run),
 						msecs_to_jiffies(a.timeout_ms));
 	if (left < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR MIT */
 /*
- * The calls of /dev/shmheap_echo (sample_echo.ko): producers in the kernel send numbered commands through a
- * channel, a program sends each back, and the kernel counts what comes, and what comes out of order.
+ * The calls of /dev/shmheap_echo (sample_echo.ko): producers in the kernel send numbered commands
+ * through a channel, a program sends each back, and the kernel counts what comes, and what comes
+ * out of order.
  *
  * A descriptor is a run. Closing it ends the run.
  */
@@ -17,8 +18,8 @@
 #define SHMHEAP_ECHO_INLINE (1U << 0) /* replies are taken by who kicks, and not by a thread */
 
 /*
- * START: begins to send. Producers 0 to threads - 1 are kernel threads; then, if asked for, come one in
- * softirq (a timer) and one in hard interrupts (irq_work). Each sends messages with
+ * START: begins to send. Producers 0 to threads - 1 are kernel threads; then, if asked for, come
+ * one in softirq (a timer) and one in hard interrupts (irq_work). Each sends messages with
  *	id    producer << 48 | number, from 0
  *	type  producer
  *	bytes 8: the complement of id
@@ -36,7 +37,10 @@ struct shmheap_echo_start {
 	__u64 each; /* messages of each producer */
 };
 
-/* WAIT: until all have come back, or timeout_ms have passed (ETIMEDOUT; the counts are set then too). */
+/*
+ * WAIT: until all have come back, or timeout_ms have passed (ETIMEDOUT; the counts are set then
+ * too).
+ */
 struct shmheap_echo_wait {
 	__u32 size;
 	__u32 timeout_ms;

@@ -117,7 +117,10 @@ static void model(u64 rounds)
 	drop(&b);
 }
 
-/* hostile scribbles between all operations: whatever comes, it ends, and what is popped is an offset. */
+/*
+ * hostile scribbles between all operations: whatever comes, it ends, and what is popped is an
+ * offset.
+ */
 static void hostile(u64 rounds)
 {
 	struct box b;
@@ -143,7 +146,9 @@ static void hostile(u64 rounds)
 	drop(&b);
 }
 
-/* recovers: a queue that is made anew and attached anew after the scribbling is as good as any. */
+/*
+ * recovers: a queue that is made anew and attached anew after the scribbling is as good as any.
+ */
 static void recovers(void)
 {
 	struct box b;
@@ -173,7 +178,6 @@ static void headers(u64 rounds)
 	while (rounds--) {
 		u64 off = rnd() % (REGION / 128) * 128, i;
 
-		memset(&h, 0, sizeof(h));
 		h = (struct shmheap_queue){
 			.magic = SHMHEAP_QUEUE_MAGIC, .version = 1, .kind = 1 + rnd() % 3,
 			.order = 1 + rnd() % 24, .handles = 2 + rnd() % 1023,
@@ -204,7 +208,10 @@ static void numbers(u64 rounds)
 	}
 }
 
-/* Threads: two producers, two consumers, and each element exactly once, in the order of its producer. */
+/*
+ * Threads: two producers, two consumers, and each element exactly once, in the order of its
+ * producer.
+ */
 #define THREADS 2
 #define BURST 50000
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What ring.h and check.h need of the kernel, in user space. The atomics are at least as strong as the
- * kernel's.
+ * What ring.h and check.h need of the kernel, in user space. The atomics are at least as strong as
+ * the kernel's.
  */
 #ifndef _SHMHEAP_TESTS_USER_H
 #define _SHMHEAP_TESTS_USER_H

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR MIT */
 /*
- * What programs and shmheap.ko say to each other: the calls of /dev/shmheap, and the words that both
- * see. Queues are those of shmheap.h, at offsets in the region. doc/kernel.md has the rules.
+ * What programs and shmheap.ko say to each other: the calls of /dev/shmheap, and the words that
+ * both see. Queues are those of shmheap.h, at offsets in the region. doc/kernel.md has the rules.
  *
  *	/dev/shmheap --CREATE, OPEN--> instance --QUEUE--> queue
  *	                                        --STREAM-> stream
  *
- * Each arrow gives a new descriptor, and each descriptor is the object: what it stands for lives as
- * long as somebody holds it (an instance also as long as it is mapped).
+ * Each arrow gives a new descriptor, and each descriptor is the object: what it stands for lives
+ * as long as somebody holds it (an instance also as long as it is mapped).
  *
- * An instance's descriptor behaves like a memfd with a sealed size: an inode of its own, so that fstat
- * tells instances apart and byte-range locks (F_OFD_SETLK) belong to the instance; pread, which reads
- * zeros where there is no storage; fallocate(0), which makes storage, and fallocate(PUNCH_HOLE |
- * KEEP_SIZE), which gives whole granules back (EBUSY for those that a queue or the kernel uses, after
- * the others have been given back); st_blocks, which counts it; fchmod and fchown, which say who may
- * OPEN; opening anew through /proc/self/fd. A granule without storage gets it when it is touched,
- * zeroed.
+ * An instance's descriptor behaves like a memfd with a sealed size: an inode of its own, so that
+ * fstat tells instances apart and byte-range locks (F_OFD_SETLK) belong to the instance; pread,
+ * which reads zeros where there is no storage; fallocate(0), which makes storage, and
+ * fallocate(PUNCH_HOLE | KEEP_SIZE), which gives whole granules back (EBUSY for those that a queue
+ * or the kernel uses, after the others have been given back); st_blocks, which counts it; fchmod
+ * and fchown, which say who may OPEN; opening anew through /proc/self/fd. A granule without
+ * storage gets it when it is touched, zeroed.
  *
- * Every argument begins with its own size. Unknown flags and padding that is not zero are EINVAL, an
- * unknown call is ENOTTY. All structs have the same layout on all 64-bit systems; 32-bit programs are
- * served too, but cannot map the region.
+ * Every argument begins with its own size. Unknown flags and padding that is not zero are EINVAL,
+ * an unknown call is ENOTTY. All structs have the same layout on all 64-bit systems; 32-bit
+ * programs are served too, but cannot map the region.
  */
 #ifndef _UAPI_SHMHEAP_KMOD_H
 #define _UAPI_SHMHEAP_KMOD_H
@@ -53,11 +53,12 @@
 #define SHMHEAP_FOREVER (~0ULL)
 
 /*
- * Where mmap finds what, on an instance's descriptor. MAP_SHARED always (EOPNOTSUPP), never PROT_EXEC
- * (EPERM or EACCES), always the whole (EINVAL), at no other offset (ENXIO).
+ * Where mmap finds what, on an instance's descriptor. MAP_SHARED always (EOPNOTSUPP), never
+ * PROT_EXEC (EPERM or EACCES), always the whole (EINVAL), at no other offset (ENXIO).
  *
- * REGION goes to the instance's base and nowhere else (EADDRNOTAVAIL); munmap and mprotect of a part of
- * it, and mremap, are EINVAL. A child of fork has it at the same address. CONTROL may be anywhere.
+ * REGION goes to the instance's base and nowhere else (EADDRNOTAVAIL); munmap and mprotect of a
+ * part of it, and mremap, are EINVAL. A child of fork has it at the same address. CONTROL may be
+ * anywhere.
  */
 #define SHMHEAP_MMAP_REGION 0ULL
 #define SHMHEAP_MMAP_CONTROL (1ULL << 56)
@@ -79,9 +80,9 @@ struct shmheap_info {
 };
 
 /*
- * CREATE: makes an instance and opens it. The name is a file's: not empty, no '/', printable, ended by
- * a zero. EEXIST when a living instance has it; EDQUOT beyond the quota; ERANGE for a base or length
- * that no process can have. bytes 0: an instance without a region, base 0 too.
+ * CREATE: makes an instance and opens it. The name is a file's: not empty, no '/', printable,
+ * ended by a zero. EEXIST when a living instance has it; EDQUOT beyond the quota; ERANGE for a
+ * base or length that no process can have. bytes 0: an instance without a region, base 0 too.
  */
 struct shmheap_create {
 	__u32 size;
@@ -96,7 +97,9 @@ struct shmheap_create {
 	__u64 id; /* out: of the instance, never used again */
 };
 
-/* OPEN: another descriptor of a living instance. ENOENT; EACCES unless mode and owner allow rw. */
+/*
+ * OPEN: another descriptor of a living instance. ENOENT; EACCES unless mode and owner allow rw.
+ */
 struct shmheap_open {
 	__u32 size;
 	__u32 flags; /* SHMHEAP_NOMAP, SHMHEAP_NONBLOCK */
@@ -109,9 +112,9 @@ struct shmheap_open {
 };
 
 /*
- * Flags of CREATE, OPEN, QUEUE and STREAM; the descriptors are close-on-exec always.
- * NOMAP: nothing can be mapped or read through this descriptor, nor a queue attached: for the untrusted, who
- * have SEND and RECV. It cannot be opened anew through /proc.
+ * Flags of CREATE, OPEN, QUEUE and STREAM; the descriptors are close-on-exec always. NOMAP:
+ * nothing can be mapped or read through this descriptor, nor a queue attached: for the untrusted,
+ * who have SEND and RECV. It cannot be opened anew through /proc.
  */
 #define SHMHEAP_NONBLOCK (1U << 0)
 #define SHMHEAP_NOMAP (1U << 1)
@@ -136,13 +139,13 @@ struct shmheap_stat {
 #define SHMHEAP_STAT_UNLINKED (1U << 0)
 
 /*
- * UNLINK takes the name away: nobody can OPEN the instance any more. Its owner alone (EPERM), and once
- * (ENOENT). _IO, no argument.
+ * UNLINK takes the name away: nobody can OPEN the instance any more. Its owner alone (EPERM), and
+ * once (ENOENT). _IO, no argument.
  */
 
 /*
- * PEERS: waits until released is no longer what it says, or until the deadline (ETIMEDOUT): a peer that
- * died is released by the kernel. Its poll is EPOLLPRI, which the next PEERS takes away.
+ * PEERS: waits until released is no longer what it says, or until the deadline (ETIMEDOUT): a peer
+ * that died is released by the kernel. Its poll is EPOLLPRI, which the next PEERS takes away.
  */
 struct shmheap_peers {
 	__u32 size;
@@ -154,9 +157,9 @@ struct shmheap_peers {
 
 /*
  * Queues. A channel of an instance has up to four. The kernel moves offsets and never looks at the
- * allocator. Blocks are the program's: it hands empty ones to the kernel through FILL, gets them back
- * full through COMMAND; hands full ones through REPLY, and gets them back through COMPLETION when
- * their content has been copied. Whoever moves bare offsets needs COMMAND and REPLY alone.
+ * allocator. Blocks are the program's: it hands empty ones to the kernel through FILL, gets them
+ * back full through COMMAND; hands full ones through REPLY, and gets them back through COMPLETION
+ * when their content has been copied. Whoever moves bare offsets needs COMMAND and REPLY alone.
  */
 enum shmheap_role {
 	SHMHEAP_COMMAND = 0, /* the kernel pushes, programs pop */
@@ -168,19 +171,20 @@ enum shmheap_role {
 
 /*
  * QUEUE: attaches the queue at that offset, which package queue has made, to a channel, or gives
- * another descriptor of it. The kernel keeps a copy of the geometry and gives all of the queue storage,
- * which stays as long as a descriptor of the queue is open; then the kernel lets go of it.
+ * another descriptor of it. The kernel keeps a copy of the geometry and gives all of the queue
+ * storage, which stays as long as a descriptor of the queue is open; then the kernel lets go of
+ * it.
  *
- * Any kind of shmheap.h will do but BROADCAST, and without hands (EOPNOTSUPP); no queue EBADMSG; other
- * than the one attached EBUSY; EFAULT for an offset outside the region.
+ * Any kind of shmheap.h will do but BROADCAST, and without hands (EOPNOTSUPP); no queue EBADMSG;
+ * other than the one attached EBUSY; EFAULT for an offset outside the region.
  *
- * The kernel always uses compare-and-swap, so it counts as many producers or consumers without a handle. What
- * is SPSC must have no producer (consumer) besides the kernel.
+ * The kernel always uses compare-and-swap, so it counts as many producers or consumers without a
+ * handle. What is SPSC must have no producer (consumer) besides the kernel.
  *
- * poll: EPOLLIN when there may be something to pop (COMMAND, COMPLETION), EPOLLOUT when there may be
- * room (REPLY, FILL). Edges are told once: what comes after a poll said so is told by the next poll.
- * write of anything wakes the kernel's side (KICK): a Producer whose Notify has the descriptor does
- * so when the kernel sleeps, and not otherwise.
+ * poll: EPOLLIN when there may be something to pop (COMMAND, COMPLETION), EPOLLOUT when there may
+ * be room (REPLY, FILL). Edges are told once: what comes after a poll said so is told by the next
+ * poll. write of anything wakes the kernel's side (KICK): a Producer whose Notify has the
+ * descriptor does so when the kernel sleeps, and not otherwise.
  */
 struct shmheap_queue_attach {
 	__u32 size;
@@ -188,7 +192,7 @@ struct shmheap_queue_attach {
 	__u64 offset;
 	__u32 channel;
 	__u32 role; /* enum shmheap_role */
-	__u32 block; /* bytes that the blocks have, 0 for bare offsets; else at least 32, a multiple of 8 */
+	__u32 block; /* bytes of a block: a multiple of 8, at least 32; 0 for bare offsets */
 	__s32 fd; /* out */
 };
 
@@ -209,8 +213,8 @@ struct shmheap_queue_wait {
 /* KICK, of a queue: wakes the kernel's side. _IO, no argument. */
 
 /*
- * EVENTFD, of a queue that programs pop: the kernel signals the eventfd after a push when the queue's
- * Watch word asks for it, and clears the word, as Producer.Notify does. -1 takes it away.
+ * EVENTFD, of a queue that programs pop: the kernel signals the eventfd after a push when the
+ * queue's Watch word asks for it, and clears the word, as Producer.Notify does. -1 takes it away.
  */
 struct shmheap_queue_eventfd {
 	__u32 size;
@@ -235,8 +239,8 @@ struct shmheap_queue_stat {
 };
 
 /*
- * COPIES: makes a channel without shared memory, for SEND and RECV. EBUSY when it is one already or has
- * queues.
+ * COPIES: makes a channel without shared memory, for SEND and RECV. EBUSY when it is one already
+ * or has queues.
  */
 struct shmheap_copies {
 	__u32 size;
@@ -249,9 +253,10 @@ struct shmheap_copies {
 
 /*
  * SEND and RECV move one message of a channel made by COPIES: the very same that the kernel's side
- * gets from REPLY and puts into COMMAND. SEND: EMSGSIZE when it is too long. RECV: capacity says how much there is
- * room for; a longer message stays (EMSGSIZE, with message.bytes set). Both: EAGAIN, ETIMEDOUT, EINTR,
- * ENOTCONN when there is no such channel. SHMHEAP_NO_WAIT is EAGAIN at once.
+ * gets from REPLY and puts into COMMAND. SEND: EMSGSIZE when it is too long. RECV: capacity says
+ * how much there is room for; a longer message stays (EMSGSIZE, with message.bytes set). Both:
+ * EAGAIN, ETIMEDOUT, EINTR, ENOTCONN when there is no such channel. SHMHEAP_NO_WAIT is EAGAIN at
+ * once.
  */
 struct shmheap_copy {
 	__u32 size;
@@ -266,9 +271,10 @@ struct shmheap_copy {
 /*
  * STREAM: a reader of the instance's lossy stream. ENOTCONN when it has none.
  *
- * read gives whole records, each a struct shmheap_record and its data filled up to a multiple of 8; EINVAL when the
- * buffer is too small for one; EAGAIN. Records of one processor come in order. poll: EPOLLIN.
- * mmap: the whole ring (shmheap_stream.bytes), read-only (EACCES), anywhere, offset 0.
+ * read gives whole records, each a struct shmheap_record and its data filled up to a multiple of
+ * 8; EINVAL when the buffer is too small for one; EAGAIN. Records of one processor come in order.
+ * poll: EPOLLIN. mmap: the whole ring (shmheap_stream.bytes), read-only (EACCES), anywhere, offset
+ * 0.
  */
 struct shmheap_stream_open {
 	__u32 size;
@@ -298,13 +304,14 @@ struct shmheap_stream {
 /* A ring begins with this. Written by one processor, in whatever context it is. */
 struct shmheap_stream_ring {
 	__u64 head; /* records that were begun: the next one's number, from 0 */
-	__u64 dropped; /* records for which there was no slot, as the one they interrupted was still open */
+	__u64 dropped; /* records without a slot: the one they interrupted still had it */
 };
 
 /*
- * A record in its slot, number n of its ring in slot n % slots. seq is n + 1 when it is complete, and 0
- * while it is written. Load seq with acquire, copy, a load barrier, load seq again: the same and n + 1,
- * or the record was overwritten. The reader has lost what it has not read of head, and dropped.
+ * A record in its slot, number n of its ring in slot n % slots. seq is n + 1 when it is complete,
+ * and 0 while it is written. Load seq with acquire, copy, a load barrier, load seq again: the same
+ * and n + 1, or the record was overwritten. The reader has lost what it has not read of head, and
+ * dropped.
  */
 struct shmheap_record {
 	__u64 seq;
@@ -319,12 +326,12 @@ struct shmheap_record {
 #define SHMHEAP_RECORD_LOST 0xffff
 
 /*
- * Control words: SHMHEAP_CONTROL_WORDS of 64 bits at the beginning of the control page, which is a page
- * of the system's size. Programs store with release order, the kernel loads with acquire.
+ * Control words: SHMHEAP_CONTROL_WORDS of 64 bits at the beginning of the control page, which is a
+ * page of the system's size. Programs store with release order, the kernel loads with acquire.
  *
  * Words that must change together have a sequence word: a program that changes them stores it odd,
- * stores the words, each with release order, and stores it even again, two more than before. Programs that
- * do so at once need a lock.
+ * stores the words, each with release order, and stores it even again, two more than before.
+ * Programs that do so at once need a lock.
  */
 #define SHMHEAP_CONTROL_WORDS 512
 

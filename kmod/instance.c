@@ -148,12 +148,19 @@ static void destroy(struct shmheap_instance *inst)
 
 void shmheap_put(struct shmheap_instance *inst)
 {
-	if (!inst || !refcount_dec_and_lock(&inst->refs, &instances_lock))
+	bool last;
+
+	if (!inst || refcount_dec_not_one(&inst->refs))
 		return;
-	list_del(&inst->node);
-	inst->inode->i_private = NULL;
+	spin_lock(&instances_lock);
+	last = refcount_dec_and_test(&inst->refs);
+	if (last) {
+		list_del(&inst->node);
+		inst->inode->i_private = NULL;
+	}
 	spin_unlock(&instances_lock);
-	destroy(inst);
+	if (last)
+		destroy(inst);
 }
 EXPORT_SYMBOL_GPL(shmheap_put);
 

@@ -86,12 +86,17 @@ struct shmheap_quota *shmheap_quota_hold(struct shmheap_quota *q)
 void shmheap_quota_put(struct shmheap_quota *q)
 {
 	unsigned long flags;
+	bool last;
 
-	if (!refcount_dec_and_lock_irqsave(&q->refs, &quotas_lock, &flags))
+	if (refcount_dec_not_one(&q->refs))
 		return;
-	list_del(&q->node);
+	spin_lock_irqsave(&quotas_lock, flags);
+	last = refcount_dec_and_test(&q->refs);
+	if (last)
+		list_del(&q->node);
 	spin_unlock_irqrestore(&quotas_lock, flags);
-	kfree(q);
+	if (last)
+		kfree(q);
 }
 
 int shmheap_quota_charge(struct shmheap_quota *q, u64 bytes)

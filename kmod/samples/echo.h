@@ -39,7 +39,7 @@ struct shmheap_echo_start {
 
 /*
  * WAIT: until all have come back, or timeout_ms have passed (ETIMEDOUT; the counts are set then
- * too).
+ * too). ENOTCONN before START.
  */
 struct shmheap_echo_wait {
 	__u32 size;

@@ -4,29 +4,21 @@
  */
 #include <kunit/test.h>
 #include <linux/module.h>
-#include <linux/string.h>
 #include "selftest.h"
 
-static const void *next_case(const void *prev, char *desc)
+static void run_all(struct kunit *test)
 {
-	const struct shmheap_case *c = prev ? (const struct shmheap_case *)prev + 1 : shmheap_cases;
+	const struct shmheap_case *c;
+	const char *bad;
 
-	if (!c->name)
-		return NULL;
-	strscpy(desc, c->name, KUNIT_PARAM_DESC_SIZE);
-	return c;
-}
-
-static void run_case(struct kunit *test)
-{
-	const struct shmheap_case *c = test->param_value;
-	const char *bad = c->run();
-
-	KUNIT_EXPECT_PTR_EQ_MSG(test, bad, (const char *)NULL, "%s", bad ? bad : "");
+	for (c = shmheap_cases; c->name; c++) {
+		bad = c->run();
+		KUNIT_EXPECT_TRUE_MSG(test, !bad, "%s: %s", c->name, bad ? bad : "");
+	}
 }
 
 static struct kunit_case cases[] = {
-	KUNIT_CASE_PARAM(run_case, next_case),
+	KUNIT_CASE(run_all),
 	{}
 };
 

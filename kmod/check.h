@@ -22,7 +22,24 @@
 #define SHMHEAP_MIN_BLOCK 32
 #define SHMHEAP_MAX_BLOCK (1U << 20)
 
-/* The kernel's copy of the first line of a queue, by which it goes from then on. */
+/* What a queue begins with: as much of struct shmheap_queue as is judged. */
+struct shmheap_first_line {
+	u64 magic;
+	u32 version;
+	u32 kind;
+	u32 order;
+	u32 handles;
+	u64 table;
+	u64 slots;
+	u64 size;
+	u64 hands;
+	u64 record;
+};
+
+SHMHEAP_ASSERT(sizeof(struct shmheap_first_line) == offsetof(struct shmheap_queue, pad0));
+SHMHEAP_ASSERT(offsetof(struct shmheap_first_line, hands) == offsetof(struct shmheap_queue, hands));
+
+/* The kernel's own geometry of a queue, by which it goes once the first line has been judged. */
 struct shmheap_geometry {
 	u64 slots; /* from the header */
 	u64 bytes; /* of the queue */
@@ -52,7 +69,7 @@ static inline u64 shmheap_slots_at(u32 handles)
 	return (end + SHMHEAP_QUEUE_ALIGN - 1) / SHMHEAP_QUEUE_ALIGN * SHMHEAP_QUEUE_ALIGN;
 }
 
-static inline bool shmheap_header_ok(const struct shmheap_queue *h)
+static inline bool shmheap_header_ok(const struct shmheap_first_line *h)
 {
 	return h->magic == SHMHEAP_QUEUE_MAGIC && h->version == SHMHEAP_QUEUE_VERSION &&
 	       h->kind >= SHMHEAP_SPSC && h->kind <= SHMHEAP_BROADCAST &&
@@ -67,7 +84,7 @@ static inline bool shmheap_header_ok(const struct shmheap_queue *h)
  * was right before. EBADMSG for no queue, EOPNOTSUPP for one that the kernel cannot use, EFAULT
  * for one that is not inside the region.
  */
-static inline int shmheap_check_queue(const struct shmheap_queue *h, u64 bytes, u64 off,
+static inline int shmheap_check_queue(const struct shmheap_first_line *h, u64 bytes, u64 off,
 				      struct shmheap_geometry *g)
 {
 	if (!shmheap_header_ok(h))

@@ -23,10 +23,11 @@
  */
 static int read_header(struct shmheap_instance *inst, u64 off, struct shmheap_geometry *g)
 {
-	struct shmheap_queue h;
+	struct shmheap_first_line h;
 	u64 ready;
 
-	if (off % SHMHEAP_QUEUE_ALIGN || !shmheap_inside(inst->store.bytes, off, sizeof(h)))
+	if (off % SHMHEAP_QUEUE_ALIGN ||
+	    !shmheap_inside(inst->store.bytes, off, sizeof(struct shmheap_queue)))
 		return -EFAULT;
 	if (shmheap_copy_from(inst, off + offsetof(struct shmheap_queue, ready), &ready, 8))
 		return -EBADMSG; /* nothing is there */

@@ -172,16 +172,16 @@ static void recovers(void)
 static void headers(u64 rounds)
 {
 	struct shmheap_geometry g;
-	struct shmheap_queue h;
+	struct shmheap_first_line h;
 	u64 good = 0;
 
 	while (rounds--) {
 		u64 off = rnd() % (REGION / 128) * 128, i;
 
-		h = (struct shmheap_queue){
+		h = (struct shmheap_first_line){
 			.magic = SHMHEAP_QUEUE_MAGIC, .version = 1, .kind = 1 + rnd() % 3,
 			.order = 1 + rnd() % 24, .handles = 2 + rnd() % 1023,
-			.table = sizeof(h), .record = 8,
+			.table = sizeof(struct shmheap_queue), .record = 8,
 		};
 		h.slots = shmheap_slots_at(h.handles);
 		h.size = h.slots + (8ULL << h.order);

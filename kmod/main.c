@@ -13,12 +13,15 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include "device.h"
+#include "quota.h"
 #include "selftest.h"
 
 static int __init shmheap_init(void)
 {
-	int err = shmheap_selftest();
+	int err;
 
+	shmheap_quota_init();
+	err = shmheap_selftest();
 	return err ?: shmheap_device_init();
 }
 

@@ -4,7 +4,11 @@
  * is charged to it, the memory that still waits for a grace period included.
  */
 #include <linux/atomic.h>
+#include <linux/init.h>
+#include <linux/limits.h>
 #include <linux/list.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/refcount.h>
 #include <linux/slab.h>
@@ -12,9 +16,9 @@
 #include <linux/uidgid.h>
 #include "quota.h"
 
-static ulong quota_mb = 4096;
+static ulong quota_mb = ULONG_MAX;
 module_param(quota_mb, ulong, 0644);
-MODULE_PARM_DESC(quota_mb, "MiB that a user may have in all instances, 0 for no limit (default 4096)");
+MODULE_PARM_DESC(quota_mb, "MiB that a user may have in all instances, 0 for no limit (default: half of memory)");
 
 static uint max_instances = 64;
 module_param(max_instances, uint, 0644);
@@ -31,6 +35,13 @@ struct shmheap_quota {
 /* Taken with interrupts off, as the last reference may go in an RCU callback. */
 static DEFINE_SPINLOCK(quotas_lock);
 static LIST_HEAD(quotas);
+
+/* shmheap_quota_init() sets the limit that was not given. */
+void __init shmheap_quota_init(void)
+{
+	if (quota_mb == ULONG_MAX)
+		quota_mb = max(totalram_pages() >> (20 - PAGE_SHIFT) >> 1, 1UL);
+}
 
 u64 shmheap_quota_limit(void)
 {

@@ -7,6 +7,7 @@
 
 struct shmheap_quota;
 
+void shmheap_quota_init(void);
 struct shmheap_quota *shmheap_quota_get(kuid_t uid);
 struct shmheap_quota *shmheap_quota_hold(struct shmheap_quota *q);
 void shmheap_quota_put(struct shmheap_quota *q);

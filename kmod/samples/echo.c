@@ -25,6 +25,7 @@
 #define ID_SHIFT 48
 #define BURST 32 /* messages that an interrupt sends at most */
 #define PAYLOAD 8
+#define ENOUGH 1024 /* replies that are taken at once */
 
 struct run;
 
@@ -53,7 +54,7 @@ struct producer {
  * @work: the hard interrupt
  * @busy: bit 0: the hard interrupt is at work
  * @inlined: there is no @consumer
- * @stopping: @timer is not to be set any more
+ * @stopping: @timer is not to be set any more, and who kicks is to leave
  * @done: all have come back
  * @sent: messages, and likewise what follows: see struct shmheap_echo_wait
  * @received: replies
@@ -181,14 +182,17 @@ static void judge(struct run *run, const struct shmheap_message *m, u64 payload)
 		wake_up_all(&run->done);
 }
 
-/* take_all() takes replies until there are none. */
-static void take_all(struct run *run)
+/*
+ * take_some() takes replies until there are none, or enough, and reports the latter: a program that
+ * never stops sending must not keep us for ever.
+ */
+static bool take_some(struct run *run)
 {
 	struct shmheap_message m;
 	u64 payload;
-	int err;
+	int i, err;
 
-	for (;;) {
+	for (i = 0; i < ENOUGH; i++) {
 		payload = 0;
 		err = shmheap_recv(run->ch, &m, &payload, sizeof(payload));
 		if (!err)
@@ -196,9 +200,10 @@ static void take_all(struct run *run)
 		else if (err == -EBADMSG || err == -EMSGSIZE)
 			atomic64_inc(&run->bad);
 		else
-			return;
+			return false;
 		cond_resched();
 	}
+	return true;
 }
 
 static int consume(void *data)
@@ -208,7 +213,7 @@ static int consume(void *data)
 	while (!kthread_should_stop()) {
 		shmheap_wait(run->ch, SHMHEAP_REPLY, HZ);
 		mutex_lock(&run->consumer_lock);
-		take_all(run);
+		take_some(run);
 		mutex_unlock(&run->consumer_lock);
 	}
 	return 0;
@@ -217,13 +222,14 @@ static int consume(void *data)
 static void kicked(void *data, enum shmheap_role role)
 {
 	struct run *run = data;
+	bool more;
 
 	if (role != SHMHEAP_REPLY)
 		return;
 	mutex_lock(&run->consumer_lock);
 	do {
-		take_all(run);
-	} while (!signal_pending(current) && shmheap_arm(run->ch, SHMHEAP_REPLY));
+		more = take_some(run) || shmheap_arm(run->ch, SHMHEAP_REPLY);
+	} while (more && !READ_ONCE(run->stopping) && !signal_pending(current));
 	mutex_unlock(&run->consumer_lock);
 }
 

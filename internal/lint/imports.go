@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"alloc":               with(shared, "internal/goroutine", "internal/layout", "probe", "heap"),
 	"queue":               with(shared, "internal/layout", "probe", "heap", "alloc"),
 	"lock":                with(shared, "internal/layout", "heap"),
-	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc"),
+	"kmod":                with(shared, "internal/layout", "probe", "heap", "alloc", "queue"),
 	"kmod/bpf":            with(shared),
 	"kmod/arena":          with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "kmod/bpf"),
 	"internal/shmtest":    belowPublic,

@@ -63,7 +63,8 @@ func (k Kernel) Modules(trees map[string]string, args ...string) (ModuleBuild, e
 
 // makeArguments returns make's arguments, but the directory.
 func (k Kernel) makeArguments(more []string) ([]string, error) {
-	args := []string{"-C", k.Build, "ARCH=" + kernelArchs[k.Arch]}
+	// Type information would need one more program, and nobody here reads it.
+	args := []string{"-C", k.Build, "ARCH=" + kernelArchs[k.Arch], "CONFIG_DEBUG_INFO_BTF_MODULES="}
 	compiler := "gcc-12" // what Debian's kernels are compiled with
 	if k.Arch != runtime.GOARCH {
 		compiler = crossPrefixes[k.Arch] + "gcc"

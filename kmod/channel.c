@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Channels, and who sleeps at them. A side remembers whether somebody sleeps (armed), so that a
  * push is a push and nothing else while nobody does.

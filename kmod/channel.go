@@ -17,7 +17,8 @@ type ChannelOptions struct {
 	// Block is how many bytes the blocks of Messages have, their header of 16 included: from 32 to 65536, a
 	// multiple of 8. 0 means 512.
 	Block int
-	// Blocks is how many empty ones the kernel is given, and as many are there to send with. 0 means 32.
+	// Blocks is how many empty ones the kernel is given, and as many are there to send with. 0 means 32,
+	// or Capacity if that is less.
 	Blocks int
 }
 
@@ -31,7 +32,7 @@ func (o *ChannelOptions) orDefault() (ChannelOptions, error) {
 	}
 	setDefault(&v.Capacity, 256)
 	setDefault(&v.Block, 512)
-	setDefault(&v.Blocks, 32)
+	setDefault(&v.Blocks, min(32, v.Capacity))
 	if v.Block < smallestBlock || v.Block > longestCopy || v.Block%messageAlignment != 0 || v.Blocks < 1 || v.Blocks > v.Capacity ||
 		v.Kind != queue.MPSC && v.Kind != queue.MPMC {
 		return v, fmt.Errorf("%w: %+v", ErrOptions, v)

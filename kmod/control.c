@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Control words: a page of the system's size, of which the first 4096 bytes are used.
  */

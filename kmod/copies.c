@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Channels without shared memory. Queues and blocks are the kernel's own, made here as a program
  * would make them in a region, and SEND and RECV do what a program would do with them:

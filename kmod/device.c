@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * /dev/shmheap: where instances are made and opened. Its mode, and udev, say who
  * may open it.

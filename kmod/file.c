@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Descriptors of an instance. The ordinary kind has an inode of its own and can be mapped; the
  * other (NOMAP) is for the untrusted, has none, and so cannot be opened anew through /proc as the

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Instances have inodes in a file system of their own, that nobody can mount: then locks,
  * permissions, fstat and opening through /proc are the kernel's ordinary ones.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Instances: the list of the living, and their parts, which are made and unmade here.
  */

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * The self-test of shmheap.ko as a suite of KUnit, for kernels that have it: shmheap_kunit.ko.
  */

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * shmheap.ko: the heap, its queues and control words, shared with the kernel. doc/kernel.md says
  * how.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Messages: blocks that go round. The kernel fills an empty one, or empties a full one, and gives
  * it back; it never makes or frees one.

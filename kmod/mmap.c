@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Who may map what, where. The region is at its base in every process or not at all, whole,
  * shared; a child of fork has it too, as pointers in it mean the same there. A mapping holds its

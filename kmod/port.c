@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Queues that are attached, and what the kernel does with them. A port is found under RCU, so that
  * any context may push and pop while programs attach and detach.

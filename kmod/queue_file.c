@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Descriptors of queues: programs wait with them, and wake the kernel.
  */

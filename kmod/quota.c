@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * What each user has: bytes of storage and instances. A user's account lives as long as something
  * is charged to it, the memory that still waits for a grace period included.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Tests of what needs no program: with selftest=1 they run when the module is loaded, which fails
  * when one of them does; a kernel with KUnit has them as a suite too (kunit.c).

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * The storage of a region: granules of 64 KiB, zeroed, physically contiguous, made when they are
  * first touched or asked for.

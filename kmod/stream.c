@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * The lossy stream: a ring for each processor that its writers overwrite, whatever context they
  * are in.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
 /*
  * Readers of a stream. Each has a place in each ring of its own; what was overwritten before it
  * came there, and what was refused, is told as a record of how many are lost: records read and

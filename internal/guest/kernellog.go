@@ -61,7 +61,7 @@ func kernelText(line string) (text string, repeated, ok bool) {
 
 // complaint is how the kernel begins to say that something in it is wrong. What a program did wrong, such as
 // a segmentation fault, is not meant.
-var complaint = regexp.MustCompile(`BUG: |BUG [a-z0-9_-]+ |WARNING: |KASAN: |KFENCE: |UBSAN: |Oops|Kernel panic|kernel BUG at|` +
+var complaint = regexp.MustCompile(`\bBUG: |\bBUG [a-z0-9_-]+ |WARNING: |KASAN: |KFENCE: |UBSAN: |Oops|Kernel panic|kernel BUG at|` +
 	`general protection fault, |[Uu]nable to handle|cut here|INFO: task .* blocked|INFO: rcu|rcu: INFO|detected stall|` +
 	`soft lockup|hard LOCKUP|possible (circular|recursive|irq)|inconsistent lock state|suspicious RCU|ODEBUG: |` +
 	`refcount_t: |list_(add|del) |new suspected memory leaks|unreferenced object|[Cc]all [Tt]race|DEBUG_LOCKS|` +

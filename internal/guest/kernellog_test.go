@@ -50,7 +50,7 @@ func TestComplaints(t *testing.T) {
 	for _, line := range []string{
 		"kx: loading out-of-tree module taints kernel.", "module verification failed: signature and/or required key missing",
 		"x[123]: segfault at 0 ip 0000000000401000 sp 00007ffd error 4 in x[401000+1000]", "kx: a debug build",
-		"traps: x[12] general protection fault ip:401000 sp:7ffd error:0 in x[400000+1000]", "Lockdep is enabled: DEBUG",
+		"traps: x[12] general protection fault ip:401000 sp:7ffd error:0 in x[400000+1000]", "** This means that this is a DEBUG kernel and it is     **",
 		"clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable", "kmemleak: Kernel memory leak detector initialized",
 	} {
 		if got := Complaints([]string{line}, []string{"kx"}); len(got) != 0 {

@@ -24,8 +24,8 @@ var kernelArchs = map[string]string{"amd64": "x86_64", "arm64": "arm64"}
 
 // ModuleBuild is a build of modules.
 type ModuleBuild struct {
-	Dir string // with the modules, at the same places as their sources
-	Log string // what the compiler said
+	Files []string // the modules
+	Log   string   // what the compiler said
 }
 
 // Warnings returns the lines of the log with a warning or an error.
@@ -58,7 +58,25 @@ func (k Kernel) Modules(trees map[string]string, args ...string) (ModuleBuild, e
 		return ModuleBuild{}, fmt.Errorf("modules for %s/%s: %w", k.Arch, k.Release, err)
 	}
 	log, err := os.ReadFile(filepath.Join(dir, "build.log"))
-	return ModuleBuild{dir, string(log)}, err
+	if err != nil {
+		return ModuleBuild{}, err
+	}
+	files, err := modulesIn(dir)
+	return ModuleBuild{files, string(log)}, err
+}
+
+// modulesIn returns the modules below a directory.
+func modulesIn(dir string) (files []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".ko" {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("modules in %s: %w", dir, fs.ErrNotExist)
+	}
+	return files, err
 }
 
 // makeArguments returns make's arguments, but the directory.

@@ -1,10 +1,6 @@
 package kmod
 
-import (
-	"github.com/shmheap/shmheap/internal/guest"
-)
-
-const planted = "testdata/planted"
+import "github.com/shmheap/shmheap/internal/guest"
 
 // detectors are what each kernel that watches itself must find: a planted bug, and how the kernel tells. Lockdep
 // comes first, as it stops watching once something else has been found.

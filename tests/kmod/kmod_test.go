@@ -1,6 +1,11 @@
 package kmod
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/guest"
+)
 
 // kernels of Debian that everything runs in, with what is special about the machine.
 var kernels = []struct{ name, arch, series, append string }{
@@ -13,30 +18,43 @@ var kernels = []struct{ name, arch, series, append string }{
 	{"6.12-arm64-16k", "arm64", "6.12-16k", ""},
 }
 
+// sources are the modules that go into every machine.
+var sources = map[string]string{
+	"kmod": root + "/kmod", "partner": "testdata/partner", "planted": "testdata/planted",
+}
+
 // TestDebian runs everything in kernels as they come.
 func TestDebian(t *testing.T) {
 	for _, k := range kernels {
 		t.Run(k.name, func(t *testing.T) {
 			l := newLab(t, debian(t, k.arch, k.series))
 			l.guest.Append = k.append
-			l.build(map[string]string{"planted": planted})
-			l.plantAll("")
-			r := l.run()
-			l.quiet(r)
-			l.wantAlive(r, "")
+			l.everything("")
 		})
 	}
 }
 
 // TestKASAN runs everything in a kernel that watches memory, locks and leaks.
-func TestKASAN(t *testing.T) { watched(t, "kasan") }
+func TestKASAN(t *testing.T) { newLab(t, debug(t, "kasan")).everything("kasan") }
 
 // TestKCSAN runs everything in a kernel that watches for data races.
-func TestKCSAN(t *testing.T) { watched(t, "kcsan") }
+func TestKCSAN(t *testing.T) { newLab(t, debug(t, "kcsan")).everything("kcsan") }
 
-func watched(t *testing.T, name string) {
-	l := newLab(t, debug(t, name))
-	l.build(map[string]string{"planted": planted})
+// everything inserts the modules, runs all tests inside, removes the modules, and then plants bugs for the
+// detectors of the kernel, by name, to find.
+func (l *lab) everything(name string) {
+	l.build(sources)
+	if name == "kasan" {
+		l.step("forget", guest.Tool, "forget")
+	}
+	l.insert("shmheap")
+	l.insert("partner")
+	l.tests("tests/kmod/inside", 10*time.Minute, nil)
+	l.remove("partner")
+	l.remove("shmheap")
+	if name == "kasan" {
+		l.step("leaks", guest.Tool, "leaks")
+	}
 	l.plantAll(name)
 	r := l.run()
 	l.quiet(r)

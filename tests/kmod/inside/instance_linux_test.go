@@ -1,0 +1,168 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shmheap/shmheap/alloc"
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/kmod"
+)
+
+func TestInfo(t *testing.T) {
+	d := device(t)
+	info := must[kmod.Info](t)(d.Info())
+	if info.Version != kmod.Version || info.PageSize != uint32(os.Getpagesize()) || info.Granule != 65536 || info.MaxChannels != kmod.MaxChannels {
+		t.Errorf("%+v", info)
+	}
+	all := kmod.FeatureRegion | kmod.FeatureQueues | kmod.FeatureControl | kmod.FeatureStream | kmod.FeatureCopies | kmod.FeaturePunch
+	if info.Features&all != all {
+		t.Errorf("features %b", info.Features)
+	}
+}
+
+func TestNames(t *testing.T) {
+	d := device(t)
+	name := newName()
+	i := must[*kmod.Instance](t)(d.Create(name, nil))
+	if _, err := d.Create(name, nil); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("twice: %v", err)
+	}
+	again := must[*kmod.Instance](t)(d.Open(name))
+	st := must[kmod.Stat](t)(again.Stat())
+	if st.ID != i.ID() || st.Name != name || st.Peers != 2 || st.Unlinked {
+		t.Errorf("%+v", st)
+	}
+	if err := i.Unlink(); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Unlink(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("unlink twice: %v", err)
+	}
+	if _, err := d.Open(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("open without a name: %v", err)
+	}
+	for _, i := range []*kmod.Instance{i, again} {
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", "a/b", strings.Repeat("x", 64), "a b", "a\n"} {
+		if _, err := d.Create(bad, nil); !errors.Is(err, kmod.ErrOptions) {
+			t.Errorf("name %q: %v", bad, err)
+		}
+	}
+}
+
+// TestGone: an instance goes with its last descriptor.
+func TestGone(t *testing.T) {
+	d := device(t)
+	before := must[kmod.Info](t)(d.Info())
+	name := newName()
+	i := must[*kmod.Instance](t)(d.Create(name, &kmod.InstanceOptions{StreamOrder: 4}))
+	if got := must[kmod.Info](t)(d.Info()); got.Instances != before.Instances+1 {
+		t.Errorf("%d instances, before %d", got.Instances, before.Instances)
+	}
+	i.Close()
+	eventually(t, "the instance is gone", func() bool {
+		_, err := d.Open(name)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	eventually(t, "its memory is back", func() bool {
+		got := must[kmod.Info](t)(d.Info())
+		return got.Instances == before.Instances && got.Used == before.Used
+	})
+}
+
+func TestAdopt(t *testing.T) {
+	d := device(t)
+	i := must[*kmod.Instance](t)(d.Create(newName(), nil))
+	defer i.Close()
+	f := must[*os.File](t)(i.File())
+	defer f.Close()
+	other := must[*kmod.Instance](t)(kmod.Adopt(f))
+	defer other.Close()
+	if other.ID() != i.ID() || other.Name() != i.Name() {
+		t.Errorf("instance %d %q", other.ID(), other.Name())
+	}
+	if _, err := kmod.Adopt(os.Stdout); err == nil {
+		t.Error("adopts what is no instance")
+	}
+}
+
+func TestDeparted(t *testing.T) {
+	d := device(t)
+	i := must[*kmod.Instance](t)(d.Create(newName(), nil))
+	defer i.Close()
+	other := must[*kmod.Instance](t)(d.Open(i.Name()))
+	st := must[kmod.Stat](t)(i.Stat())
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, _, err := i.Departed(short, st.Released); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nobody has gone: %v", err)
+	}
+	go func() {
+		time.Sleep(10 * time.Millisecond)
+		other.Close()
+	}()
+	released, peers, err := i.Departed(patient(t), st.Released)
+	if err != nil || released != st.Released+1 || peers != 1 {
+		t.Errorf("%d released, %d peers, %v", released, peers, err)
+	}
+}
+
+// TestHeap: a heap in the module's memory is an ordinary one.
+func TestHeap(t *testing.T) {
+	d := device(t)
+	before := must[kmod.Info](t)(d.Info())
+	dir := filepath.Join(t.TempDir(), "heaps")
+	o := &heap.Options{Size: heapSize, Dir: dir, Kernel: d.Kernel(nil)}
+	name := newName()
+	h, err := heap.Create(name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := alloc.Open(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := must[*alloc.Cache](t)(a.NewCache())
+	for n := range 2000 {
+		p, err := c.Alloc(uint64(16 + n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			if err := c.Free(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if r := a.Check(); r.Err() != nil {
+		t.Error(r.Problems)
+	}
+	if st := must[kmod.Stat](t)(kmod.Of(h).Stat()); st.Stored == 0 || st.Stored > h.Size() || st.Base != h.Base() || st.Bytes != h.Size() {
+		t.Errorf("%+v", st)
+	}
+	for _, close := range []func() error{c.Close, a.Close, h.Close} {
+		if err := close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := heap.Open(name, &heap.Options{Dir: dir}); !errors.Is(err, heap.ErrKernel) {
+		t.Errorf("open without the kernel: %v", err)
+	}
+	if _, err := heap.Open(name, o); !errors.Is(err, heap.ErrKernelGone) {
+		t.Errorf("open after the last: %v", err)
+	}
+	if err := heap.Remove(name, o); err != nil {
+		t.Errorf("remove: %v", err)
+	}
+	eventually(t, "its memory is back", func() bool { return must[kmod.Info](t)(d.Info()).Used == before.Used })
+}

@@ -1,0 +1,4 @@
+package inside
+
+func victim() error   { return nil }
+func stranger() error { return nil }

@@ -1,4 +1,0 @@
-package inside
-
-func victim() error   { return nil }
-func stranger() error { return nil }

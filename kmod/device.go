@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/shmheap/shmheap/internal/sys"
 )
@@ -37,6 +38,19 @@ const (
 	FeatureCopies
 	FeaturePunch // storage can be given back
 )
+
+var featureNames = []string{"region", "queues", "control", "stream", "copies", "punch"}
+
+// String names the features.
+func (f Features) String() string {
+	var names []string
+	for n, name := range featureNames {
+		if f&(1<<n) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
 
 // Info describes the module, and what the caller may have of it.
 type Info struct {

@@ -69,6 +69,7 @@ var hints = []struct {
 	{heap.ErrBusy, "another process is in the middle of a change; try again"},
 	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
 	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},
+	{errNoHeaders, "install them, on Debian with: apt-get install linux-headers-$(uname -r); or name others with --kernel"},
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
 	{bench.ErrNothing, "see the names of the workloads with: shmheap bench alloc --list; there are also memory and recovery"},
 	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},

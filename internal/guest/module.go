@@ -89,7 +89,8 @@ func (k Kernel) makeArguments(more []string) ([]string, error) {
 		args = append(args, "CROSS_COMPILE="+crossPrefixes[k.Arch])
 	}
 	if k.Source != "" && k.Arch == runtime.GOARCH {
-		compiler = "gcc" // as the kernel itself
+		compiler = "gcc"                                        // as the kernel itself
+		args = append(args, "KCFLAGS=-Wframe-larger-than=2048") // what watches the stack makes it larger
 	}
 	if _, err := exec.LookPath(compiler); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoCompiler, err)

@@ -19,11 +19,20 @@ func (v Version) AtLeast(major, minor int) bool {
 // KernelVersion returns the version of the running kernel, as uname tells it. Emulations of Linux
 // tell the version that they imitate.
 func KernelVersion() (Version, error) {
+	release, err := KernelRelease()
+	if err != nil {
+		return Version{}, err
+	}
+	return ParseVersion(release)
+}
+
+// KernelRelease returns the release of the running kernel, as uname -r shows it.
+func KernelRelease() (string, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return Version{}, fmt.Errorf("uname: %w", err)
+		return "", fmt.Errorf("uname: %w", err)
 	}
-	return ParseVersion(unix.ByteSliceToString(name.Release[:]))
+	return unix.ByteSliceToString(name.Release[:]), nil
 }
 
 // ParseVersion reads a release such as "6.1.0-18-amd64", "4.19" or "5.10-rc3".

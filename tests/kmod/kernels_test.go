@@ -21,7 +21,7 @@ func (l *lab) plantAll(name string) {
 	}
 	if name == "kasan" {
 		l.plant("leak")
-		l.step("planted-leaks", guest.Tool, "leaks")
+		l.step("plant-leaks", guest.Tool, "leaks")
 	}
 }
 
@@ -32,7 +32,7 @@ func (l *lab) wantAlive(r *guest.Result, name string) {
 		l.wantFound(r, d.bug, d.complaint)
 	}
 	if name == "kasan" {
-		s, _ := r.Step("planted-leaks")
+		s, _ := r.Step("plant-leaks")
 		if leaks := guest.Leaks(s.Output, []string{"planted"}); len(leaks) == 0 {
 			l.t.Errorf("the planted leak was not found:\n%s", s.Output)
 		}

@@ -2,7 +2,6 @@ package kmod
 
 import (
 	"testing"
-	"time"
 
 	"github.com/shmheap/shmheap/internal/guest"
 )
@@ -45,12 +44,15 @@ func TestKCSAN(t *testing.T) { newLab(t, debug(t, "kcsan")).everything("kcsan") 
 func (l *lab) everything(name string) {
 	l.build(sources)
 	if name == "kasan" {
+		l.guest.Append = "kasan_multi_shot" // it would report the first one only
 		l.step("forget", guest.Tool, "forget")
 	}
 	l.insert("shmheap")
 	l.insert("partner")
-	l.tests("tests/kmod/inside", 10*time.Minute, nil)
+	l.tests("tests/kmod/inside")
 	l.remove("partner")
+	l.again("tests/kmod/inside", "unload", "^TestUnload$", "KMOD_UNLOAD=1")
+	l.insert("shmheap")
 	l.remove("shmheap")
 	if name == "kasan" {
 		l.step("leaks", guest.Tool, "leaks")

@@ -151,17 +151,24 @@ func (l *lab) wantFound(r *guest.Result, bug, pattern string) {
 }
 
 // tests compiles the tests of a package for the machine and adds the step that runs them.
-func (l *lab) tests(pkg string, timeout time.Duration, env []string, args ...string) {
+func (l *lab) tests(pkg string, env ...string) {
 	l.t.Helper()
-	name := strings.ReplaceAll(pkg, "/", "-")
-	out := filepath.Join(l.t.TempDir(), name+".test")
+	out := filepath.Join(l.t.TempDir(), "test")
 	if err := guest.Build(l.kernel.Arch, "test", "-c", "-o", out, repository+pkg); err != nil {
 		l.t.Fatal(err)
 	}
-	binary := path.Join("/tests", name+".test")
-	l.files = append(l.files, guest.File{Path: binary, Host: out})
+	l.files = append(l.files, guest.File{Path: binary(pkg), Host: out})
+	l.again(pkg, strings.ReplaceAll(pkg, "/", "-"), "", env...)
+}
+
+// again runs tests of a package that are in the machine already: those that a pattern matches.
+func (l *lab) again(pkg, name, pattern string, env ...string) {
+	const timeout = 20 * time.Minute
 	l.steps = append(l.steps, guest.Step{
-		Name: name, Args: append([]string{binary, "-test.v", "-test.timeout=" + timeout.String()}, args...),
-		Env: env, Timeout: timeout + time.Minute,
+		Name: name, Args: []string{binary(pkg), "-test.v", "-test.run=" + pattern, "-test.timeout=" + timeout.String()},
+		Env: env, Timeout: timeout,
 	})
 }
+
+// binary is where the tests of a package are in a machine.
+func binary(pkg string) string { return path.Join("/tests", strings.ReplaceAll(pkg, "/", "-")+".test") }

@@ -65,10 +65,9 @@ func TestHostile(t *testing.T) {
 		done, rounds, killed := 0, 0, 0
 		var died []string
 		for ; time.Now().Before(end); rounds++ {
-			args := append([]string{i.Name(), strconv.FormatUint(random.Uint64(), 10), "800"}, offsets...)
 			var strangers []*shmtest.Process
 			for range 2 {
-				strangers = append(strangers, shmtest.Start(t, "stranger", args...))
+				strangers = append(strangers, startStranger(t, i, random.Uint64(), offsets))
 			}
 			if rounds%2 == 1 {
 				time.Sleep(time.Duration(random.IntN(800)) * time.Millisecond)
@@ -95,6 +94,15 @@ func TestHostile(t *testing.T) {
 		after := must[kmod.Info](t)(d.Info())
 		return after.Instances == before.Instances && after.Used == before.Used
 	})
+}
+
+func startStranger(t *testing.T, i *kmod.Instance, seed uint64, offsets []string) *shmtest.Process {
+	t.Helper()
+	f := must[*os.File](t)(i.File())
+	defer f.Close()
+	cmd := shmtest.Command("stranger", append([]string{strconv.FormatUint(seed, 10), "800"}, offsets...)...)
+	cmd.ExtraFiles = []*os.File{f}
+	return shmtest.StartCommand(t, cmd)
 }
 
 // works fails the test unless an instance works as ever.

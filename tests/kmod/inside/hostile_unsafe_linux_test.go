@@ -79,30 +79,35 @@ type strangerState struct {
 	done    *atomic.Int64
 }
 
-// stranger is the program: NAME SEED MILLISECONDS OFFSET...
+// stranger is the program: SEED MILLISECONDS OFFSET..., with the instance as descriptor 3. By its name it might not
+// find it: one of the others may have unlinked it.
 func stranger() error {
-	seed, err := strconv.ParseUint(os.Args[2], 10, 64)
+	seed, err := strconv.ParseUint(os.Args[1], 10, 64)
 	if err != nil {
 		return err
 	}
-	milliseconds, err := strconv.Atoi(os.Args[3])
+	milliseconds, err := strconv.Atoi(os.Args[2])
 	if err != nil {
 		return err
 	}
 	var queues []uint64
-	for _, text := range os.Args[4:] {
+	for _, text := range os.Args[3:] {
 		off, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			return err
 		}
 		queues = append(queues, off)
 	}
+	i, err := kmod.Adopt(os.NewFile(3, "instance"))
+	if err != nil {
+		return err
+	}
 	debug.SetGCPercent(-1) // the collector need not look at what is mapped and gone
 	var done atomic.Int64
 	end := time.Now().Add(time.Duration(milliseconds) * time.Millisecond)
 	over := make(chan error, 3)
 	for n, act := range []func(*strangerState){(*strangerState).scribble, (*strangerState).call, (*strangerState).move} {
-		s, err := newStranger(os.Args[1], rand.New(rand.NewPCG(seed, uint64(n))), queues, &done)
+		s, err := newStranger(i, rand.New(rand.NewPCG(seed, uint64(n))), queues, &done)
 		if err != nil {
 			return err
 		}
@@ -120,16 +125,8 @@ func stranger() error {
 	return all
 }
 
-func newStranger(name string, random *rand.Rand, queues []uint64, done *atomic.Int64) (*strangerState, error) {
-	d, err := kmod.Open()
-	if err != nil {
-		return nil, err
-	}
-	i, err := d.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	s := &strangerState{Rand: random, name: name, queues: queues, base: uintptr(i.Base()), bytes: uintptr(i.Bytes()), done: done}
+func newStranger(i *kmod.Instance, random *rand.Rand, queues []uint64, done *atomic.Int64) (*strangerState, error) {
+	s := &strangerState{Rand: random, name: i.Name(), queues: queues, base: uintptr(i.Base()), bytes: uintptr(i.Bytes()), done: done}
 	device, err := syscall.Open(kmod.DevicePath, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err

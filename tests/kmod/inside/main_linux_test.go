@@ -38,7 +38,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	shmtest.Main(m, map[string]func() error{"stranger": stranger})
+	shmtest.Main(m, map[string]func() error{"stranger": stranger, "victim": victim})
 }
 
 // device opens the device, or skips the test where there is none.

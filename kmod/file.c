@@ -8,8 +8,7 @@
  */
 #include <linux/types.h> /* falloc.h needs it */
 #include <linux/anon_inodes.h>
-#include <linux/fs.h>
-#include <linux/falloc.h> /* before 6.8 not without the types that fs.h brings */
+#include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/hrtimer.h>
 #include <linux/module.h>

@@ -1,6 +1,8 @@
 package kmod
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/guest"
@@ -54,6 +56,12 @@ func (l *lab) everything(name string) {
 	l.again("tests/kmod/inside", "unload", "^TestUnload$", "KMOD_UNLOAD=1")
 	l.insert("shmheap")
 	l.remove("shmheap")
+	if name != "" {
+		l.insert("shmheap")
+		l.insert("shmheap_kunit")
+		l.remove("shmheap_kunit")
+		l.remove("shmheap")
+	}
 	if name == "kasan" {
 		l.step("leaks", guest.Tool, "leaks")
 	}
@@ -61,4 +69,29 @@ func (l *lab) everything(name string) {
 	r := l.run()
 	l.quiet(r)
 	l.wantAlive(r, name)
+	if name != "" {
+		l.wantKUnit(r)
+	}
+}
+
+// verdicts are the lines with which KUnit ends a case or a suite.
+var verdicts = regexp.MustCompile(`^\s*(ok|not ok) \d+`)
+
+// wantKUnit fails the test unless the cases that the module brings for KUnit passed.
+func (l *lab) wantKUnit(r *guest.Result) {
+	l.t.Helper()
+	s, _ := r.Step("insert-shmheap_kunit")
+	passed := 0
+	for _, line := range s.Kernel {
+		switch m := verdicts.FindStringSubmatch(line); {
+		case m == nil:
+		case m[1] == "ok":
+			passed++
+		default:
+			l.t.Errorf("KUnit says: %s", line)
+		}
+	}
+	if passed == 0 {
+		l.t.Errorf("KUnit has run nothing:\n%s", strings.Join(s.Kernel, "\n"))
+	}
 }

@@ -138,6 +138,11 @@ func (l *lab) quiet(r *guest.Result) {
 			l.t.Errorf("step %s: the kernel says: %s", s.Name, line)
 		}
 	}
+	if s, ok := r.Step("leaks"); ok {
+		for _, leak := range guest.Leaks(s.Output, l.modules) {
+			l.t.Errorf("leaked:\n%s", leak)
+		}
+	}
 }
 
 // wantFound fails the test unless the kernel complained of a planted bug.

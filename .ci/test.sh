@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest"
+steps="tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod"
 
 # Steps that take too long for every change; they run when they are named.
 long_steps="nightly soak"
@@ -20,7 +20,7 @@ platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
 units=$(go list -e ./... | grep -v -e '/tests$' -e '/tests/' -e '/internal/lint$')
 
 # Everything under tests but the machines and the kills, which have steps.
-blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/ivshmem$' -e '/tests/crash$')
+blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/ivshmem$' -e '/tests/kmod' -e '/tests/crash$')
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -31,10 +31,13 @@ programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless
     clang:clang setarch:util-linux script:bsdutils g++:g++
     chromium:chromium qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static
-    qemu-riscv64-static:qemu-user-static"
+    qemu-riscv64-static:qemu-user-static
+    make:make gcc-12:gcc-12 flex:flex bison:bison bc:bc xz:xz-utils sparse:sparse"
 
-# The allocators and queues that the benchmarks compare with: header and Debian package.
-headers="mimalloc.h:libmimalloc-dev jemalloc/jemalloc.h:libjemalloc-dev boost/version.hpp:libboost-dev"
+# The allocators and queues that the benchmarks compare with, and what the build of a kernel needs: header
+# and Debian package.
+headers="gelf.h:libelf-dev openssl/evp.h:libssl-dev
+    mimalloc.h:libmimalloc-dev jemalloc/jemalloc.h:libjemalloc-dev boost/version.hpp:libboost-dev"
 
 step_tools() {
     local pair missing=
@@ -195,6 +198,10 @@ step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -
 # Kernels come as packages of Debian into a cache of the user's, with lists of their own: what the system has
 # installed is not touched. Once there, they are used without a network.
 step_guest() { verbose -count=1 -timeout=30m ./tests/guest ./tests/ivshmem; }
+
+# The kernel module in kernels of Debian, and in two that watch themselves, which are built into the same cache:
+# ten minutes on two processors, the first time. SHMHEAP_KMOD=full goes on for longer.
+step_kmod() { verbose -count=1 -timeout=90m ./tests/kmod; }
 
 # verbose runs go test so that its log says of every skip why. CI keeps the whole log.
 verbose() {

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -51,7 +52,7 @@ func (l *lab) everything(name string) {
 	}
 	l.insert("shmheap")
 	l.insert("partner")
-	l.tests("tests/kmod/inside")
+	l.tests("tests/kmod/inside", effort()...)
 	l.remove("partner")
 	l.again("tests/kmod/inside", "unload", "^TestUnload$", "KMOD_UNLOAD=1")
 	l.insert("shmheap")
@@ -72,6 +73,14 @@ func (l *lab) everything(name string) {
 	if name != "" {
 		l.wantKUnit(r)
 	}
+}
+
+// effort is what the environment of the tests inside says of how long they go on: for each change, not long.
+func effort() []string {
+	if os.Getenv("SHMHEAP_KMOD") == "full" {
+		return []string{"KMOD_HOSTILE=90", "KMOD_KILLS=150", "KMOD_NUMBERS=20000"}
+	}
+	return nil
 }
 
 // verdicts are the lines with which KUnit ends a case or a suite.

@@ -64,9 +64,9 @@ func orSkip(t *testing.T, k guest.Kernel, err error) guest.Kernel {
 }
 
 // build builds the modules of source trees, name and directory, without a warning.
-func (l *lab) build(trees map[string]string) {
+func (l *lab) build(trees map[string]string, args ...string) {
 	l.t.Helper()
-	built, err := l.kernel.Modules(trees)
+	built, err := l.kernel.Modules(trees, args...)
 	if errors.Is(err, guest.ErrNoCompiler) {
 		shmtest.Skip(l.t, err.Error(), "install gcc-12 and gcc-aarch64-linux-gnu")
 	}

@@ -1,0 +1,57 @@
+package kmod
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/shmheap/shmheap/internal/guest"
+	"github.com/shmheap/shmheap/internal/shmtest"
+)
+
+// TestSparse builds the module with the compiler's further warnings, and has sparse look at it, for the oldest and the
+// newest kernel and both processors.
+func TestSparse(t *testing.T) {
+	if _, err := exec.LookPath("sparse"); err != nil {
+		shmtest.Skip(t, err.Error(), "install sparse")
+	}
+	for _, k := range []struct{ arch, series string }{{"amd64", "6.1"}, {"amd64", "6.12"}, {"arm64", "6.12"}} {
+		l := &lab{t: t, kernel: debian(t, k.arch, k.series)}
+		l.build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2")
+	}
+}
+
+// TestCheckpatch has the kernel's own script look at the style of the sources.
+func TestCheckpatch(t *testing.T) {
+	source, err := guest.Source("6.12")
+	orSkip(t, guest.Kernel{}, err)
+	perl, err := exec.LookPath("perl")
+	if err != nil {
+		shmtest.Skip(t, err.Error(), "install perl")
+	}
+	var files []string
+	for _, pattern := range []string{"*.[ch]", "*/*.[ch]"} {
+		found, err := filepath.Glob(filepath.Join(sources["kmod"], pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range found {
+			inside, err := filepath.Rel(sources["kmod"], file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, inside)
+		}
+	}
+	if len(files) < 30 {
+		t.Fatalf("only %d files: %q", len(files), files)
+	}
+	// Its options are in .checkpatch.conf of the directory that it runs in.
+	cmd := exec.Command(perl, append([]string{filepath.Join(source, "scripts", "checkpatch.pl"), "--terse", "--no-summary", "-f"}, files...)...)
+	cmd.Dir = sources["kmod"]
+	out, err := cmd.CombinedOutput()
+	if text := strings.TrimSpace(string(out)); err != nil || text != "" {
+		t.Errorf("%v\n%s", err, text)
+	}
+}

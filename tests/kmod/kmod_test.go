@@ -52,6 +52,7 @@ func (l *lab) everything(name string) {
 	}
 	l.insert("shmheap")
 	l.insert("partner")
+	l.tests("kmod") // with its examples
 	l.tests("tests/kmod/inside", effort()...)
 	l.remove("partner")
 	l.again("tests/kmod/inside", "unload", "^TestUnload$", "KMOD_UNLOAD=1")

@@ -158,7 +158,7 @@ func (l *lab) wantFound(r *guest.Result, bug, pattern string) {
 // tests compiles the tests of a package for the machine and adds the step that runs them.
 func (l *lab) tests(pkg string, env ...string) {
 	l.t.Helper()
-	out := filepath.Join(l.t.TempDir(), "test")
+	out := filepath.Join(l.t.TempDir(), path.Base(binary(pkg)))
 	if err := guest.Build(l.kernel.Arch, "test", "-c", "-o", out, repository+pkg); err != nil {
 		l.t.Fatal(err)
 	}

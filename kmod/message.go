@@ -14,9 +14,9 @@ import (
 // Message is what kernel and program say to each other: a payload, a number and a type that mean whatever
 // they agree on.
 type Message struct {
-	ID   uint64
-	Type uint32
-	Data []byte
+	ID   uint64 // a number, for example of the request that this answers
+	Type uint32 // a type
+	Data []byte // the payload
 }
 
 // Messages sends and receives messages in blocks of the shared region. The payload is copied once on each

@@ -159,7 +159,7 @@ func (l *lab) wantFound(r *guest.Result, bug, pattern string) {
 func (l *lab) tests(pkg string, env ...string) {
 	l.t.Helper()
 	out := filepath.Join(l.t.TempDir(), path.Base(binary(pkg)))
-	if err := guest.Build(l.kernel.Arch, "test", "-c", "-o", out, repository+pkg); err != nil {
+	if err := guest.Build(l.kernel.Arch, "test", "-vet=off", "-c", "-o", out, repository+pkg); err != nil {
 		l.t.Fatal(err)
 	}
 	l.files = append(l.files, guest.File{Path: binary(pkg), Host: out})

@@ -223,7 +223,7 @@ int shmheap_instance_unlink(struct shmheap_instance *inst)
 	spin_lock(&instances_lock);
 	if (inst->unlinked)
 		err = -ENOENT;
-	inst->unlinked = true;
+	WRITE_ONCE(inst->unlinked, true); /* STAT looks without the lock */
 	spin_unlock(&instances_lock);
 	return err;
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/shmtest/conform"
 	"github.com/shmheap/shmheap/kmod"
 )
 
@@ -165,4 +166,10 @@ func TestHeap(t *testing.T) {
 		t.Errorf("remove: %v", err)
 	}
 	eventually(t, "its memory is back", func() bool { return must[kmod.Info](t)(d.Info()).Used == before.Used })
+}
+
+// TestConform: such a heap is a heap, to all packages and to processes that are killed.
+func TestConform(t *testing.T) {
+	device(t)
+	conform.Run(t, inModule)
 }

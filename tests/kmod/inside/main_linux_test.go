@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/shmtest"
+	"github.com/shmheap/shmheap/internal/shmtest/conform"
 	"github.com/shmheap/shmheap/kmod"
 )
 
@@ -38,8 +40,20 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	shmtest.Main(m, map[string]func() error{"stranger": stranger, "victim": victim})
+	conform.Main(m, map[string]func() error{"stranger": stranger, "victim": victim}, inModule)
 }
+
+// inModule are heaps in the module's memory, for the suite that all kinds of heaps pass.
+var inModule = conform.Backend{Name: "module", Kernel: func([]*os.File) heap.Kernel { return opened().Kernel(nil) }}
+
+// opened is the device, open as long as the process lives. The suite asks for it where it is known to be there.
+var opened = sync.OnceValue(func() *kmod.Device {
+	d, err := kmod.Open()
+	if err != nil {
+		panic(err)
+	}
+	return d
+})
 
 // device opens the device, or skips the test where there is none.
 func device(t testing.TB) *kmod.Device {

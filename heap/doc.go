@@ -28,6 +28,12 @@
 // address with nothing to do, and shares its parent's peer: the peer lives until the last of them is
 // gone. Go programs do not fork, but C programs that map the file do.
 //
+// # Kernel
+//
+// With Options.Kernel the pages of a heap are not its file's but memory that the kernel keeps, so that code in the kernel
+// works in them by the same addresses. The file carries the locks then, and says how the pages are found. Without the
+// right Kernel, Open returns a [*KernelError] that names it.
+//
 // # Trust
 //
 // Peers run as the same user and may be buggy. What this package reads from the region it checks on

@@ -30,7 +30,7 @@ func examineSystem(*app) factJSON {
 func examineHeap(a *app) factJSON {
 	const name, meaning = "a heap can be made", "One was made in the private directory, filled a little and removed again."
 	o := a.options()
-	o.Size = 16 << 20
+	o.Size, o.Kernel = 16<<20, nil
 	test := fmt.Sprintf("doctor-%d", os.Getpid())
 	h, err := heap.Create(test, o)
 	if err != nil {

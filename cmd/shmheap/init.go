@@ -29,6 +29,9 @@ JavaScript engines, and sanitizers cannot use such a heap.
 With --group, the members of a group can open the heap, if they say --group too;
 with --group-reads they can read it, and say --read-only as well.
 
+With --arena, the heap is in a BPF arena (Linux 6.9, at most 4 GiB): programs in
+the kernel can work in it, and whoever makes it needs CAP_BPF.
+
 With --pid and --profile, the base is chosen where these processes, and
 programs that "shmheap survey" has looked at, have nothing; a --base where they
 have, or may have, something is refused. See "shmheap probe --help".`
@@ -52,6 +55,7 @@ type initFlags struct {
 	peers uint32
 	reads bool
 	nodes bool
+	arena bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -81,6 +85,7 @@ func (a *app) initCommand() *cobra.Command {
 	flags.StringVar(&f.path, "path", "", "make the `file` there instead of in the private directory")
 	flags.Uint32Var(&f.peers, "max-peers", 0, "how many processes can be attached at once (default 1024)")
 	flags.BoolVar(&f.nodes, "interleave", false, "spread the heap's memory over the NUMA nodes of the machine")
+	flags.BoolVar(&f.arena, "arena", false, "keep the heap in a BPF arena, where programs in the kernel can work in it")
 	flags.BoolVar(&f.reads, "group-reads", false, "let the members of --group read the heap, and not write it")
 	cmd.MarkFlagFilename("path")
 	cmd.MarkFlagFilename("profile")
@@ -98,6 +103,9 @@ func (a *app) init(name string, f *initFlags) error {
 		}
 		opts.Path = name
 		name = strings.TrimSuffix(filepath.Base(name), ".heap")
+	}
+	if !f.arena {
+		opts.Kernel = nil
 	}
 	var err error
 	if opts.Forbid, _, err = a.others(&f.othersFlags); err != nil {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/kmod/arena"
 	"github.com/spf13/cobra"
 )
 
@@ -97,9 +98,9 @@ func interruptible() context.Context {
 	return ctx
 }
 
-// options returns the options that the persistent flags stand for.
+// options returns the options that the persistent flags stand for. Heaps in BPF arenas are opened and removed like others.
 func (a *app) options() *heap.Options {
-	return &heap.Options{Dir: a.dir, Group: a.group, ReadOnly: a.readOnly}
+	return &heap.Options{Dir: a.dir, Group: a.group, ReadOnly: a.readOnly, Kernel: arena.New(nil)}
 }
 
 // oneName is for commands with the argument NAME: it completes the names of

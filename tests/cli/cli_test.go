@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/kmod/arena"
 )
 
 // program is the directory that the tests build shmheap in.
@@ -64,9 +67,22 @@ func TestScripts(t *testing.T) {
 			"gone":    gone,
 			"empty":   empty,
 		},
+		Condition:           condition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// condition says whether there can be BPF arenas: [arena]. tests/kernel sees to it that there are where they are promised.
+func condition(name string) (bool, error) {
+	if name != "arena" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	h, err := heap.CreateAnonymous(&heap.Options{Size: 4 << 20, MaxCaches: 16, Kernel: arena.New(nil)})
+	if err != nil {
+		return false, nil
+	}
+	return true, h.Close()
 }
 
 // goroot returns where the sources of Go are, or "".

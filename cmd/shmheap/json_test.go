@@ -41,6 +41,7 @@ var printed = []struct {
 	{"shmheap explain", []any{explainJSON{}}, ""},
 	{"shmheap info", []any{infoJSON{}}, ""},
 	{"shmheap init", []any{heapJSON{}}, ""},
+	{"shmheap kmod status", []any{kmodJSON{}}, ""},
 	{"shmheap leaks", []any{collectedJSON{}}, ""},
 	{"shmheap ls", []any{[]heapJSON{}}, ""},
 	{"shmheap man", []any{manJSON{}}, ""},
@@ -58,7 +59,7 @@ var printed = []struct {
 }
 
 // silent are commands that print nothing of their own.
-var silent = []string{"shmheap run"}
+var silent = []string{"shmheap run", "shmheap kmod", "shmheap kmod build", "shmheap kmod load", "shmheap kmod test"}
 
 // TestJSONPage: doc/json.md says of every command what --json prints, as the sources have it.
 //

@@ -62,12 +62,12 @@ func TestManyPeers(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		parent = "/dev/shm"
 	}
-	dir, err := os.MkdirTemp(parent, "shmheap-scale-")
+	public, err := os.MkdirTemp(parent, "shmheap-scale-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	dir = filepath.Join(dir, "heaps")
+	t.Cleanup(func() { os.RemoveAll(public) })
+	dir := filepath.Join(public, "heaps")
 	h, err := heap.Create("scale", &heap.Options{Dir: dir, Size: 1 << 40, MaxPeers: uint32(n), MaxCaches: uint32(4 * n)})
 	if err != nil {
 		t.Fatal(err)

@@ -198,7 +198,7 @@ func (h *Heap) mapRegion() error {
 func (h *Heap) advise() error {
 	var errs []error
 	all := h.memory.Bytes(0, h.memory.Size())
-	if h.hugePages {
+	if h.hugePages && h.block == 0 { // else the file system has them already
 		errs = append(errs, sys.AdviseHuge(all))
 	}
 	if h.interleave {

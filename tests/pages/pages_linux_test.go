@@ -171,7 +171,7 @@ func TestHugetlbfs(t *testing.T) {
 	const pages = 24
 	pool(t, pages)
 	path := filepath.Join(mount(t, "hugetlbfs", "pagesize=2M"), "pages.heap")
-	h, a := create(t, heap.Options{Path: path, Size: 1<<30 + 5})
+	h, a := create(t, heap.Options{Path: path, Size: 1<<30 + 5, HugePages: true})
 	if h.Size()%huge != 0 || h.Base()%huge != 0 {
 		t.Errorf("%#x bytes at %#x", h.Size(), h.Base())
 	}

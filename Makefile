@@ -27,7 +27,7 @@ race: ## the same under the race detector
 portable: ## the tests with the code for systems other than Linux and macOS
 crash: ## the tests that kill a process between any two steps
 cross: ## build, vet and link the tests for every supported system
-emulated: ## the tests of memory, queues and locks as arm64 programs, emulated
+emulated: ## the tests of addresses, memory, blocks, queues and locks as arm64 and riscv64 programs, emulated
 fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
 blackbox: ## the tests of the command and of many processes
 kill: ## kill processes at every instruction of every operation, and at random

@@ -27,6 +27,9 @@ const (
 	futexAnyBit     = 0xffffffff
 )
 
+// longestNap is how late Wait may notice that the word has changed, in memory that the kernel cannot wait on.
+const longestNap = time.Millisecond
+
 // Wait is described in futex.go.
 func Wait(w *mem.Half, value uint32, d time.Duration) error {
 	p, bits := standInFor(w)
@@ -57,6 +60,9 @@ func futexWait(w *mem.Half, value uint32, d time.Duration, bits uintptr) error {
 		return nil
 	case errors.Is(errno, unix.ETIMEDOUT):
 		return ErrTimeout
+	case errors.Is(errno, unix.EFAULT): // the memory of a device, which has no pages to sleep on: look again
+		time.Sleep(longestNap)
+		return nil
 	}
 	return os.NewSyscallError("futex", errno)
 }
@@ -67,7 +73,10 @@ func Wake(w *mem.Half, n int) (int, error) {
 		return wakeStandIn(p, bits)
 	}
 	woken, _, errno := unix.RawSyscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), futexWake, uintptr(n))
-	if errno != 0 {
+	switch {
+	case errors.Is(errno, unix.EFAULT):
+		return CannotTell, nil // who sleeps there looks by itself
+	case errno != 0:
 		return 0, os.NewSyscallError("futex", errno)
 	}
 	return int(woken), nil

@@ -50,12 +50,13 @@ type node struct {
 const (
 	farAttached = iota + 1
 	nearReady   // the contest may begin
-	farDone
-	nearSeen // the other may die
+	nearDone    // nobody needs the mutex any more
+	farHolds    // it
+	nearSeen    // the other may die
 )
 
 // contest is how often each machine adds to the count and puts a node into the list.
-const contest = 2000
+const contest = 500
 
 // work does this machine's share: it adds to the count, and to the list under the lock.
 func (b *board) work(h *heap.Heap, a *alloc.Allocator, name string, q func(*node) error) error {
@@ -129,10 +130,13 @@ func runFar() error {
 	if err := b.work(h, a, "far", push); err != nil {
 		return err
 	}
+	if err := b.await(nearDone); err != nil {
+		return err
+	}
 	if err := b.mutex.Lock(context.Background(), h); err != nil { // to die with it
 		return err
 	}
-	b.stage.Swap(farDone)
+	b.stage.Swap(farHolds)
 	if err := b.await(nearSeen); err != nil {
 		return err
 	}
@@ -290,7 +294,8 @@ func together(t *testing.T, h *heap.Heap, a *alloc.Allocator, b *board, q *queue
 	if err := b.work(h, a, "near", pop); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.await(farDone); err != nil {
+	b.stage.Swap(nearDone)
+	if err := b.await(farHolds); err != nil {
 		t.Fatal(err)
 	}
 	if err := pop(nil); err != nil || popped != contest {

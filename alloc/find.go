@@ -116,7 +116,7 @@ func (r *freedRuns) last(n uint64) uint64 {
 	return uint64(head)
 }
 
-// claimRecent claims a run that the cache has freed, if it is still free and no part of a longer one.
+// claimRecent claims a run that the cache has freed, if it is still free, has its storage and is no part of a longer one.
 func (c *Cache) claimRecent(want fit) (uint64, bool) {
 	a, n := c.a, want.n
 	if want.align != 1 {
@@ -127,7 +127,7 @@ func (c *Cache) claimRecent(want fit) (uint64, bool) {
 		if head == 0 {
 			return 0, false
 		}
-		if !a.isBusy(head) && a.isEdge(head-1) && a.isEdge(head+n) && c.tryClaim(head, n) == n {
+		if !a.isBusy(head) && a.hasStorage(head) && a.isEdge(head-1) && a.isEdge(head+n) && c.tryClaim(head, n) == n {
 			return head, true
 		}
 	}

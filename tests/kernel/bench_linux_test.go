@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"runtime"
@@ -290,4 +291,11 @@ func BenchmarkAlloc(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+}
+
+// soon is a context that ends when only a hang can be the reason.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), shmtest.Patience)
+	t.Cleanup(cancel)
+	return ctx
 }

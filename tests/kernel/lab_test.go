@@ -125,13 +125,6 @@ func offsetOf[T any](a *alloc.Allocator, p *T) uint64 {
 	return off
 }
 
-// soon is a context that ends when only a hang can be the reason.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), shmtest.Patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // kills is how often a test kills: few, or as many as the variable says.
 func kills(t testing.TB, few int) int {
 	text, ok := os.LookupEnv("SHMHEAP_KILLS")

@@ -24,15 +24,15 @@ const (
 )
 
 // bpf calls bpf(2). The attributes hold addresses of Go memory as numbers, from address; their objects are kept
-// alive by the caller.
+// alive by the caller. Loading a program gives up with EAGAIN when there is a signal, but not for ever.
 func bpf(command uintptr, attr unsafe.Pointer, size uintptr) (uintptr, error) {
-	for {
+	const patience = 50
+	for tries := 1; ; tries++ {
 		r, _, errno := unix.Syscall(unix.SYS_BPF, command, uintptr(attr), size)
-		switch errno {
-		case 0:
+		switch {
+		case errno == 0:
 			return r, nil
-		case unix.EINTR, unix.EAGAIN:
-		default:
+		case errno != unix.EINTR && errno != unix.EAGAIN || tries == patience:
 			return 0, os.NewSyscallError("bpf", errno)
 		}
 	}

@@ -108,24 +108,25 @@ func (r *Ring) TryRead(record []byte) (int, error) {
 
 // Read is TryRead that waits, in Go's poller, until there is a record or ctx is done.
 func (r *Ring) Read(ctx context.Context, record []byte) (n int, err error) {
-	stop := context.AfterFunc(ctx, func() { _ = r.poll.SetReadDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if !stop() {
-			_ = r.poll.SetReadDeadline(time.Time{})
-		}
-	}()
 	conn, err := r.poll.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	wait := conn.Read(func(uintptr) bool {
-		n, err = r.TryRead(record)
-		return !errors.Is(err, ErrEmpty)
-	})
-	if wait != nil && ctx.Err() != nil {
-		return 0, ctx.Err()
+	defer context.AfterFunc(ctx, func() { _ = r.poll.SetReadDeadline(time.Unix(1, 0)) })()
+	for ctx.Err() == nil {
+		wait := conn.Read(func(uintptr) bool {
+			n, err = r.TryRead(record)
+			return !errors.Is(err, ErrEmpty)
+		})
+		if !errors.Is(wait, os.ErrDeadlineExceeded) {
+			return n, errors.Join(wait, err)
+		}
+		// ctx is done, or the one of an earlier Read was. In the former case the deadline may be set again behind this.
+		if err := r.poll.SetReadDeadline(time.Time{}); err != nil {
+			return 0, err
+		}
 	}
-	return n, errors.Join(wait, err)
+	return 0, ctx.Err()
 }
 
 // Close gives the ring up. Nobody may be reading.

@@ -32,6 +32,7 @@ fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
 blackbox: ## the tests of the command and of many processes
 kill: ## kill processes at every instruction of every operation, and at random
 guest: ## the tests that need another processor or kernel, in QEMU
+ivshmem: ## one heap on two machines, of which QEMU emulates one
 kmod: ## the kernel module, in QEMU: Debian's kernels, and two that watch themselves and are built once
 nightly: ## the same as kill with everything that takes too long for each change: hours
 soak: ## 64 processes fill and empty a heap for SHMHEAP_SOAK seconds, 600 unless set

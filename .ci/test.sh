@@ -15,7 +15,7 @@ if [ "$(uname)" != Linux ]; then
 fi
 
 # Steps that take too long for every change; they run when they are named.
-long_steps="nightly soak"
+long_steps="nightly soak ivshmem"
 
 # One line a pair, GOOS/GOARCH, of what the README's support table promises.
 platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
@@ -203,7 +203,10 @@ step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -
 
 # Kernels come as packages of Debian into a cache of the user's, with lists of their own: what the system has
 # installed is not touched. Once there, they are used without a network.
-step_guest() { verbose -count=1 -timeout=30m ./tests/guest ./tests/ivshmem; }
+step_guest() { verbose -count=1 -timeout=30m ./tests/guest; }
+
+# Two machines on one memory.
+step_ivshmem() { verbose -count=1 -timeout=15m ./tests/ivshmem; }
 
 # The kernel module in kernels of Debian, and in two that watch themselves, which are built into the same cache:
 # ten minutes on two processors, the first time. SHMHEAP_KMOD=full goes on for longer.

@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod nightly soak
+STEPS := tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod nightly soak ivshmem
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list

@@ -160,7 +160,7 @@ func (r *region) Close() error { return r.instance.Close() }
 
 // spaceError makes a quota that is used up, and want of memory, package heap's error.
 func spaceError(err error) error {
-	if errors.Is(err, sys.EDQUOT) || errors.Is(err, sys.ENOMEM) {
+	if sys.IsNoSpace(err) || errors.Is(err, sys.ENOMEM) {
 		return fmt.Errorf("%w: %w", heap.ErrNoSpace, err)
 	}
 	return err

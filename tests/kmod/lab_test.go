@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func (l *lab) quiet(r *guest.Result) {
 			continue
 		}
 		for _, line := range guest.Complaints(s.Kernel, l.modules) {
-			l.t.Errorf("step %s: the kernel says: %s", s.Name, line)
+			l.t.Errorf("step %s: the kernel says: %s\n%s", s.Name, line, around(s.Kernel, line))
 		}
 	}
 	if s, ok := r.Step("leaks"); ok {
@@ -143,6 +144,13 @@ func (l *lab) quiet(r *guest.Result) {
 			l.t.Errorf("leaked:\n%s", leak)
 		}
 	}
+}
+
+// around returns what stands around a line in a log.
+func around(lines []string, line string) string {
+	const before, behind = 6, 20
+	at := slices.Index(lines, line)
+	return strings.Join(lines[max(0, at-before):min(len(lines), at+behind)], "\n")
 }
 
 // wantFound fails the test unless the kernel complained of a planted bug.

@@ -76,7 +76,7 @@ static int allocate(struct shmheap_instance *inst, struct shmheap_copier *c, u32
 	c->bytes = bytes;
 	n = DIV_ROUND_UP(bytes, SHMHEAP_GRANULE);
 	c->chunks = kvcalloc(n, sizeof(void *), GFP_KERNEL_ACCOUNT);
-	c->memory = __vmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	c->memory = __vmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	if (!c->chunks || !c->memory)
 		return -ENOMEM;
 	for (i = 0; i < n; i++)

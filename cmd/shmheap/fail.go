@@ -12,6 +12,7 @@ import (
 	"github.com/shmheap/shmheap/internal/demo"
 	"github.com/shmheap/shmheap/internal/launch"
 	stamper "github.com/shmheap/shmheap/internal/stamp"
+	"github.com/shmheap/shmheap/kmod/slab"
 	"github.com/shmheap/shmheap/probe"
 	"github.com/spf13/cobra"
 )
@@ -70,6 +71,10 @@ var hints = []struct {
 	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
 	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},
 	{errNoHeaders, "install them, on Debian with: apt-get install linux-headers-$(uname -r); or name others with --kernel"},
+	{slab.ErrNoModule, "build the modules and insert sample_slab.ko, as doc/kernel.md says: make -C kmod && insmod kmod/samples/sample_slab.ko"},
+	{slab.ErrPermission, "the device and /proc/slabinfo are root's: sudo shmheap kmem ..., or chgrp and chmod " + slab.DevicePath},
+	{slab.ErrPlatform, "run it in a virtual machine with Linux"},
+	{slab.ErrLimit, "the limits are parameters of the module: max_caches, max_bytes, max_objects"},
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
 	{bench.ErrNothing, "see the names of the workloads with: shmheap bench alloc --list; there are also memory and recovery"},
 	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},
@@ -107,7 +112,7 @@ func (a *app) status(cmd *cobra.Command, err error) int {
 	case cmd.Name() == runCommandName:
 		return exitRunFailed
 	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers),
-		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing):
+		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing), errors.Is(err, slab.ErrOptions):
 		return exitUsage
 	case errors.Is(err, heap.ErrCorrupt):
 		return exitDamaged

@@ -87,7 +87,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(a.leaksCommand(), a.collectCommand(), a.rebaseCommand(), a.prepareCommand())
 	root.AddCommand(a.mapCommand(), a.topCommand(), a.serveCommand())
 	root.AddCommand(a.dumpCommand(), a.doctorCommand(), a.manCommand())
-	root.AddCommand(a.kmodCommand())
+	root.AddCommand(a.kmodCommand(), a.kmemCommand())
 	return root
 }
 

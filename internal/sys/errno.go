@@ -10,7 +10,9 @@ const (
 	EBADMSG   = unix.EBADMSG
 	EBUSY     = unix.EBUSY
 	EDQUOT    = unix.EDQUOT
+	EILSEQ    = unix.EILSEQ
 	EMSGSIZE  = unix.EMSGSIZE
+	ENOSPC    = unix.ENOSPC
 	ENOTCONN  = unix.ENOTCONN
 	ERANGE    = unix.ERANGE
 	ETIMEDOUT = unix.ETIMEDOUT

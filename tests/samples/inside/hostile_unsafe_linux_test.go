@@ -91,7 +91,7 @@ func TestSlabRefuses(t *testing.T) {
 // TestSlabNonsense makes random calls, many at once on one file. The kernel's complaints are the test's.
 func TestSlabNonsense(t *testing.T) {
 	needGuest(t)
-	const callers, calls = 3, 3000
+	const callers, calls = 3, 1000
 	seed := rand.Uint64()
 	t.Logf("note: seed %d", seed)
 	f := openSlab(t)

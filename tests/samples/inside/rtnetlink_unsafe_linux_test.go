@@ -154,7 +154,7 @@ func (r *routes) qdiscStats(index int, kind string) ([]byte, error) {
 	for _, n := range []uint32{uint32(index), 0, tcRoot, 0} {
 		body = binary.NativeEndian.AppendUint32(body, n)
 	}
-	data, err := r.call(rtmGetQdisc, 0, body)
+	data, err := r.call(rtmGetQdisc, syscall.NLM_F_ECHO, body) // or the answer goes to those who listen, only
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,5 @@
+/* What kmod/include/shmheap_mutex.h needs of the kernel, in user space. */
+#include <stdbool.h>
+#include <stdint.h>
+typedef int64_t s64;
+typedef uint64_t u64;

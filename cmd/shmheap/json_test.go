@@ -41,6 +41,7 @@ var printed = []struct {
 	{"shmheap explain", []any{explainJSON{}}, ""},
 	{"shmheap info", []any{infoJSON{}}, ""},
 	{"shmheap init", []any{heapJSON{}}, ""},
+	{"shmheap kmem", []any{kmemJSON{}}, ""},
 	{"shmheap kmod status", []any{kmodJSON{}}, ""},
 	{"shmheap leaks", []any{collectedJSON{}}, ""},
 	{"shmheap ls", []any{[]heapJSON{}}, ""},

@@ -92,7 +92,8 @@ static int allocate(struct shmheap_ring_stream *s, struct shmheap_quota *quota)
 		return err;
 	s->charged = s->bytes;
 	s->cpus = alloc_percpu_gfp(struct shmheap_stream_cpu, GFP_KERNEL_ACCOUNT);
-	s->map = vmalloc_user(s->bytes);
+	/* A program chooses the size: that it is not to be had is nothing for the log. */
+	s->map = __vmalloc(s->bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	if (!s->cpus || !s->map)
 		return -ENOMEM;
 	memcpy(s->map, &h, sizeof(h));

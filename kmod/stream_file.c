@@ -227,6 +227,8 @@ static __poll_t stream_poll(struct file *file, poll_table *wait)
 static int stream_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct shmheap_ring_stream *s = stream_of(file->private_data);
+	size_t off;
+	int err;
 
 	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
 		return -EACCES;
@@ -235,7 +237,12 @@ static int stream_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_end - vma->vm_start != PAGE_ALIGN(s->bytes))
 		return -EINVAL;
 	shmheap_vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE | VM_MAYEXEC);
-	return remap_vmalloc_range(vma, s->map, 0);
+	for (off = 0; off < s->bytes; off += PAGE_SIZE) {
+		err = vm_insert_page(vma, vma->vm_start + off, vmalloc_to_page(s->map + off));
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
 static int stream_release(struct inode *inode, struct file *file)

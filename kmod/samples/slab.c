@@ -360,8 +360,8 @@ static int slab_release(struct inode *inode, struct file *file)
 		cond_resched();
 	}
 	WARN_ON_ONCE(p->live || p->allocated != p->freed);
+	kmem_cache_destroy(p->cache);
 	if (p->cache) {
-		kmem_cache_destroy(p->cache);
 		ida_free(&ids, p->id);
 		atomic_dec(&caches);
 	}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR MIT */
 /*
- * The words that programs and kernels share with shmheap: what is in the file of a heap as far as a
- * reader needs it to find a root, and queues in full. doc/format.md says what each word means and who
- * writes it with which ordering; the Go declarations are in internal/layout and queue, and a test has
- * the compiler prove that both agree.
+ * The words that programs and kernels share with shmheap: what is in the file of a heap as far as
+ * a reader needs it to find a root, and queues in full. doc/format.md says what each word means and
+ * who writes it with which ordering; the Go declarations are in internal/layout and queue, and a
+ * test has the compiler prove that both agree.
  *
- * Little endian, 64-bit systems only. Words are naturally aligned and written whole. Offsets are bytes
- * from the base of the heap, 0 is nil.
+ * Little endian, 64-bit systems only. Words are naturally aligned and written whole. Offsets are
+ * bytes from the base of the heap, 0 is nil.
  */
 #ifndef _UAPI_SHMHEAP_H
 #define _UAPI_SHMHEAP_H
@@ -138,11 +138,12 @@ struct shmheap_queue {
 /*
  * A slot: full | lap | by | value, or, when it is empty, lap | by | popper.
  *
- * Push at position t: the slot t % slots must be empty of lap t / slots % 4096; one compare-and-swap (a
- * store with release order, where nobody else pushes) makes it full. A producer that finds by or popper
- * not 0 in a slot must not overwrite it unless it does what queue/evidence.go does. Pop: one
- * compare-and-swap (or store) from full to empty of the next lap that keeps by. Between the store and a
- * look at state's bits for sleepers there must be a full barrier once that bit has been seen set.
+ * Push at position t: the slot t % slots must be empty of lap t / slots % 4096; one
+ * compare-and-swap (a store with release order, where nobody else pushes) makes it full. A producer
+ * that finds by or popper not 0 in a slot must not overwrite it unless it does what
+ * queue/evidence.go does. Pop: one compare-and-swap (or store) from full to empty of the next lap
+ * that keeps by. Between the store and a look at state's bits for sleepers there must be a full
+ * barrier once that bit has been seen set.
  */
 #define SHMHEAP_SLOT_FULL (1ULL << 63)
 #define SHMHEAP_SLOT_LAP_SHIFT 51

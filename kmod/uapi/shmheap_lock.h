@@ -17,7 +17,7 @@ struct shmheap_mutex {
 #define SHMHEAP_MUTEX_OWNER ((1ULL << 48) - 1)
 #define SHMHEAP_MUTEX_WAITING (1ULL << 63) /* somebody may be asleep */
 #define SHMHEAP_MUTEX_TURN (1ULL << 62) /* only who has slept may take it */
-#define SHMHEAP_MUTEX_DAMAGED (1ULL << 61) /* an owner died, and nobody has said yet that all is well */
+#define SHMHEAP_MUTEX_DAMAGED (1ULL << 61) /* an owner died; nobody has said that all is well */
 #define SHMHEAP_MUTEX_LOST (1ULL << 60) /* it was given back damaged: of no use any more */
 
 /*

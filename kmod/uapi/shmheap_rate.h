@@ -36,7 +36,7 @@ struct shmheap_rate_record {
 	__u32 ifindex; /* of the device, in its network namespace */
 	__u32 handle; /* of the discipline */
 	__u64 rate; /* bytes a second, from now on */
-	__u64 before; /* CHANGED: until now. DROPPED: how many packets it has dropped, with this one */
+	__u64 before; /* CHANGED: until now. DROPPED: packets dropped, with this one */
 	__u32 bytes; /* DROPPED: of the packet */
 	__u32 backlog; /* bytes that wait */
 };

@@ -115,18 +115,6 @@ func (b box) wantWalk(t *testing.T, want string) {
 	}
 }
 
-// wantClean fails the test when a check finds damage, or something that recovery had to return.
-func (b box) wantClean(t *testing.T) {
-	t.Helper()
-	r := b.alloc.Check()
-	for _, p := range append(r.Problems, r.Notes...) {
-		t.Error("check: ", p)
-	}
-}
-
-// visitor is a process that comes to a heap by the commands of runVisitor.
-type visitor struct{ *shmtest.Process }
-
 // runVisitor executes commands: each is answered by a line, "ok" and results, or what sentinel says of the error.
 func runVisitor() error {
 	var b box

@@ -28,6 +28,9 @@ var namespaces = []struct {
 	{"all", syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET},
 }
 
+// visitor is a process that comes to a heap by the commands of runVisitor.
+type visitor struct{ *shmtest.Process }
+
 // contained starts a visitor in namespaces of its own. In a user namespace it is the same user under the same number.
 func contained(t *testing.T, flags uintptr) visitor {
 	t.Helper()
@@ -359,5 +362,14 @@ func wantError(t *testing.T, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// wantClean fails the test when a check finds damage, or something that recovery had to return.
+func (b box) wantClean(t *testing.T) {
+	t.Helper()
+	r := b.alloc.Check()
+	for _, p := range append(r.Problems, r.Notes...) {
+		t.Error("check: ", p)
 	}
 }

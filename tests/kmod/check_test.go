@@ -22,7 +22,7 @@ func TestSparse(t *testing.T) {
 	}
 }
 
-// TestCheckpatch has the kernel's own script look at the style of the sources.
+// TestCheckpatch has the kernel's own script look at the style of the sources that are compiled for a kernel.
 func TestCheckpatch(t *testing.T) {
 	source, err := guest.Source("6.12")
 	orSkip(t, guest.Kernel{}, err)
@@ -31,7 +31,7 @@ func TestCheckpatch(t *testing.T) {
 		shmtest.Skip(t, err.Error(), "install perl")
 	}
 	var files []string
-	for _, pattern := range []string{"*.[ch]", "*/*.[ch]"} {
+	for _, pattern := range []string{"*.[ch]", "include/*.h", "samples/*.[ch]", "uapi/*.h"} {
 		found, err := filepath.Glob(filepath.Join(sources["kmod"], pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -50,7 +50,7 @@ func TestCheckpatch(t *testing.T) {
 	// Its options are in .checkpatch.conf of the directory that it runs in.
 	cmd := exec.Command(perl, append([]string{filepath.Join(source, "scripts", "checkpatch.pl"), "--terse", "--no-summary", "-f"}, files...)...)
 	cmd.Dir = sources["kmod"]
-	out, err := cmd.CombinedOutput()
+	out, err := cmd.Output() // it complains that it is in no tree of the kernel, on the other one
 	if text := strings.TrimSpace(string(out)); err != nil || text != "" {
 		t.Errorf("%v\n%s", err, text)
 	}

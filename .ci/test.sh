@@ -15,7 +15,7 @@ if [ "$(uname)" != Linux ]; then
 fi
 
 # Steps that take too long for every change; they run when they are named.
-long_steps="nightly soak ivshmem"
+long_steps="nightly soak"
 
 # One line a pair, GOOS/GOARCH, of what the README's support table promises.
 platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
@@ -202,11 +202,9 @@ step_nightly() {
 step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -v -run=TestSoak ./tests/crash; }
 
 # Kernels come as packages of Debian into a cache of the user's, with lists of their own: what the system has
-# installed is not touched. Once there, they are used without a network.
-step_guest() { verbose -count=1 -timeout=30m ./tests/guest; }
-
-# Two machines on one memory.
-step_ivshmem() { verbose -count=1 -timeout=15m ./tests/ivshmem; }
+# installed is not touched. Once there, they are used without a network. Two machines on one memory come alone, as each
+# takes the other for dead that gets no processor.
+step_guest() { verbose -p=1 -count=1 -timeout=30m ./tests/guest ./tests/ivshmem; }
 
 # The kernel module in kernels of Debian, and in two that watch themselves, which are built into the same cache:
 # ten minutes on two processors, the first time. SHMHEAP_KMOD=full goes on for longer.

@@ -12,6 +12,7 @@ import (
 	"github.com/shmheap/shmheap/internal/demo"
 	"github.com/shmheap/shmheap/internal/launch"
 	stamper "github.com/shmheap/shmheap/internal/stamp"
+	"github.com/shmheap/shmheap/kmod"
 	"github.com/shmheap/shmheap/kmod/slab"
 	"github.com/shmheap/shmheap/probe"
 	"github.com/spf13/cobra"
@@ -71,6 +72,10 @@ var hints = []struct {
 	{heap.ErrCorrupt, "see what is wrong with: shmheap check NAME"},
 	{heap.ErrName, "a name is one word of letters, digits, . _ and -; a word with a / is a path"},
 	{errNoHeaders, "install them, on Debian with: apt-get install linux-headers-$(uname -r); or name others with --kernel"},
+	{errNoModuleFile, "build it with: shmheap kmod build"},
+	{errNotInserted, "only root may; it must be built for the kernel that runs: shmheap kmod build; what the kernel says of it: dmesg"},
+	{kmod.ErrNoModule, "shmheap kmod build makes the module, and as root shmheap kmod load inserts it"},
+	{kmod.ErrPermission, "its user and group: ls -l " + kmod.DevicePath},
 	{slab.ErrNoModule, "build the modules and insert sample_slab.ko, as doc/kernel.md says: make -C kmod && insmod kmod/samples/sample_slab.ko"},
 	{slab.ErrPermission, "the device and /proc/slabinfo are root's: sudo shmheap kmem ..., or chgrp and chmod " + slab.DevicePath},
 	{slab.ErrPlatform, "run it in a virtual machine with Linux"},

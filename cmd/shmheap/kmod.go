@@ -73,7 +73,7 @@ func (a *app) kmodBuild(f *kmodBuildFlags, makeArgs []string) error {
 	if err := os.CopyFS(dir, kmod.Sources()); err != nil {
 		return err
 	}
-	build := exec.Command("make", append([]string{"-C", kernel, "M=" + dir, "modules"}, makeArgs...)...)
+	build := exec.Command("make", append([]string{"-C", dir, "KDIR=" + kernel, "modules"}, makeArgs...)...)
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the module in %s: %w\n%s", kernel, err, strings.TrimSpace(string(text)))
 	}
@@ -103,8 +103,14 @@ func buildDirectory(given string) (string, error) {
 	if _, err := os.Stat(filepath.Join(dir, "Makefile")); err != nil {
 		return "", fmt.Errorf("%w: %w", errNoHeaders, err)
 	}
-	return dir, nil
+	return filepath.Abs(dir) // make runs elsewhere
 }
+
+// Errors of "kmod load".
+var (
+	errNoModuleFile = errors.New("there is no module to insert")
+	errNotInserted  = errors.New("the module was not inserted")
+)
 
 func (a *app) kmodLoadCommand() *cobra.Command {
 	return &cobra.Command{
@@ -125,10 +131,13 @@ func kmodLoad(args []string) error {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoModuleFile, err)
 	}
 	defer f.Close()
-	return sys.InsertModule(f, strings.Join(args, " "))
+	if err := sys.InsertModule(f, strings.Join(args, " ")); err != nil {
+		return fmt.Errorf("%w: %w", errNotInserted, err)
+	}
+	return nil
 }
 
 // kmodJSON is what "kmod status --json" prints.

@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/kmod"
 	"github.com/shmheap/shmheap/kmod/arena"
 )
 
@@ -73,9 +74,15 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition says whether there can be BPF arenas: [arena]. tests/kernel sees to it that there are where they are promised.
+// condition says whether there can be BPF arenas, [arena], or whether the kernel module is inserted, [module].
+// tests/kernel sees to it that there are arenas where they are promised.
 func condition(name string) (bool, error) {
-	if name != "arena" {
+	switch name {
+	case "arena":
+	case "module":
+		_, err := os.Stat(kmod.DevicePath)
+		return err == nil, nil
+	default:
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	h, err := heap.CreateAnonymous(&heap.Options{Size: 4 << 20, MaxCaches: 16, Kernel: arena.New(nil)})

@@ -3,6 +3,7 @@ package kmod
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -181,6 +182,24 @@ func (l *lab) again(pkg, name, pattern string, env ...string) {
 		Name: name, Args: []string{binary(pkg), "-test.v", "-test.run=" + pattern, "-test.timeout=" + timeout.String()},
 		Env: env, Timeout: timeout,
 	})
+}
+
+// command compiles the command, has it build the module, and adds the step that tries both. The kernel is one for
+// this processor, and no module may be inserted.
+func (l *lab) command() {
+	l.t.Helper()
+	const there, built = "/command/shmheap", "/command/shmheap.ko"
+	dir := l.t.TempDir()
+	here, module := filepath.Join(dir, "shmheap"), filepath.Join(dir, "built.ko")
+	if err := guest.Build(l.kernel.Arch, "build", "-o", here, repository+"cmd/shmheap"); err != nil {
+		l.t.Fatal(err)
+	}
+	cmd := exec.Command(here, "kmod", "build", "--kernel", l.kernel.Build, "-o", module, "--", "CC=gcc-12")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != module+"\n" {
+		l.t.Fatalf("%q: %v\n%s", cmd.Args, err, out)
+	}
+	l.files = append(l.files, guest.File{Path: there, Host: here}, guest.File{Path: built, Host: module})
+	l.again("tests/kmod/inside", "command", "^TestCommand$", "KMOD_COMMAND="+there, "KMOD_BUILT="+built)
 }
 
 // binary is where the tests of a package are in a machine.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
@@ -49,14 +50,26 @@ func (a *app) kmodTest() error {
 		}
 		a.printf("ok  %s\n", try.what)
 	}
-	after, err := d.Info()
-	if err == nil && after.Used > before.Used {
-		err = fmt.Errorf("%w: %d bytes were not given back", errModule, after.Used-before.Used)
+	if err := givenBack(d, before.Used); err != nil {
+		return err
 	}
-	if err == nil {
-		a.printf("ok  nothing is left\n")
+	a.printf("ok  nothing is left\n")
+	return nil
+}
+
+// givenBack waits until the caller has no more memory than before: the kernel frees it a grace period after its last
+// user is gone.
+func givenBack(d *kmod.Device, before uint64) error {
+	const patience, pause = 30 * time.Second, 10 * time.Millisecond
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		info, err := d.Info()
+		if err != nil || info.Used <= before {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%w: %d bytes were not given back", errModule, info.Used-before)
+		}
 	}
-	return err
 }
 
 func tryNames(d *kmod.Device, name string) error {

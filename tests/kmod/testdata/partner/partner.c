@@ -12,6 +12,7 @@
  *
  * Reading from it measures what the kernel pays, and returns text.
  */
+#include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
@@ -297,19 +298,34 @@ static u64 measure_trace(void)
 }
 #endif
 
-#ifdef CONFIG_RELAY
+#if defined(CONFIG_RELAY) && defined(CONFIG_DEBUG_FS)
 static int overwrite(struct rchan_buf *buf, void *next, void *prev, size_t padding)
 {
 	return 1;
 }
 
+static struct dentry *create_buffer(const char *name, struct dentry *parent, umode_t mode,
+				    struct rchan_buf *buf, int *is_global)
+{
+	return debugfs_create_file(name, mode, parent, buf, &relay_file_operations);
+}
+
+static int remove_buffer(struct dentry *dentry)
+{
+	debugfs_remove(dentry);
+	return 0;
+}
+
 static const struct rchan_callbacks relay_callbacks = {
 	.subbuf_start = overwrite,
+	.create_buf_file = create_buffer,
+	.remove_buf_file = remove_buffer,
 };
 
 static u64 measure_relay(void)
 {
-	struct rchan *chan = relay_open(NULL, NULL, 64 << 10, 4, &relay_callbacks, NULL);
+	struct rchan *chan = relay_open("shmheap_partner", NULL, 64 << 10, 4,
+					&relay_callbacks, NULL);
 	struct told told = {};
 	ktime_t begin = ktime_get();
 	u64 took;

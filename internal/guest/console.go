@@ -9,7 +9,7 @@ import (
 // Result is what a guest did.
 type Result struct {
 	Steps    []StepResult
-	Boots    int  // how often it was booted, 1 but for crashes before the first process
+	Boots    int  // how often it was booted, 1 but for crashes and hangs before the first process
 	begun    bool // the first process has said something
 	complete bool
 	console  []string
@@ -55,9 +55,10 @@ func (r *Result) tail() string {
 
 // console takes what the guest prints.
 type console struct {
-	tell func(string)
-	rest string // of a line that is not complete
-	r    Result
+	begin func() // called at the first line of the first process
+	tell  func(string)
+	rest  string // of a line that is not complete
+	r     Result
 }
 
 func (c *console) Write(p []byte) (int, error) {
@@ -75,6 +76,9 @@ func (c *console) line(line string) {
 		c.tell(line)
 	}
 	if text, ours := strings.CutPrefix(line, Marker); ours {
+		if !c.r.begun && c.begin != nil {
+			c.begin()
+		}
 		c.r.begun = true
 		c.note(text)
 		return

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Guest is a machine to boot. Arch and Kernel must be given.
@@ -27,6 +28,8 @@ type Guest struct {
 	CPUs    int      // 0 is 2
 	Memory  int      // MiB; 0 is 1024, the initramfs included
 	Console func(line string)
+
+	bootTime time.Duration // 0 is the constant of that name
 }
 
 // ErrFailed: the guest did not run all its steps. The error has the end of its console.
@@ -71,7 +74,7 @@ var machines = map[string]machine{
 
 // Run boots the guest, runs its steps and returns what they did. A step that fails is no error. It
 // returns ErrFailed when the guest crashes, hangs until ctx is done, or cannot start a step; and
-// ErrNoEmulator. One that crashes before its first process begins is booted again.
+// ErrNoEmulator. One that crashes or hangs before its first process begins is booted again.
 func (g *Guest) Run(ctx context.Context) (*Result, error) {
 	qemu, err := Emulator(g.Arch)
 	if err != nil {
@@ -86,7 +89,12 @@ func (g *Guest) Run(ctx context.Context) (*Result, error) {
 	if err := g.pack(dir, initramfs); err != nil {
 		return nil, err
 	}
-	// Emulated, a kernel now and then crashes before its first process: that is not about what is tested.
+	return g.bootAll(ctx, qemu, initramfs)
+}
+
+// bootAll runs the machine, several times if need be.
+func (g *Guest) bootAll(ctx context.Context, qemu, initramfs string) (*Result, error) {
+	// Emulated, a kernel now and then crashes or hangs before its first process: that is not about what is tested.
 	const boots = 3
 	for boot := 1; ; boot++ {
 		r, err := g.boot(ctx, qemu, initramfs)
@@ -97,10 +105,19 @@ func (g *Guest) Run(ctx context.Context) (*Result, error) {
 	}
 }
 
+// bootTime is how long the first process may be in coming, on a machine that has other things to do.
+const bootTime = 4 * time.Minute
+
+var errNoFirstProcess = errors.New("the kernel did not come to its first process")
+
 // boot runs the machine once.
 func (g *Guest) boot(ctx context.Context, qemu, initramfs string) (*Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(cmp.Or(g.bootTime, bootTime), func() { cancel(errNoFirstProcess) })
+	defer late.Stop()
 	cmd := exec.CommandContext(ctx, qemu, g.arguments(initramfs)...)
-	console := &console{tell: g.Console}
+	console := &console{tell: g.Console, begin: func() { late.Stop() }}
 	var complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = console, &complaints
 	err := cmd.Run()

@@ -124,3 +124,32 @@ func TestArguments(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestBootAgain: a machine that hangs before its first process is booted again, one that hangs later is not.
+func TestBootAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		script string // what stands in for the emulator
+		boots  int
+		fails  bool
+	}{
+		"hangs":   {`test -e ran || { touch ran; exec sleep 1000; }; echo "@guest done"`, 2, false},
+		"crashes": {`test -e ran || { touch ran; echo "Kernel panic"; exit 0; }; echo "@guest done"`, 2, false},
+		"always":  {`echo "Kernel panic"`, 3, true},
+		"later":   {`echo "@guest step a"; exit 1`, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Chdir(dir)
+			for path, text := range map[string]string{machines["amd64"].program: "#!/bin/sh\n" + test.script + "\n", "initramfs": ""} {
+				if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g := Guest{Arch: "amd64", Kernel: "image", bootTime: 2 * time.Second}
+			r, err := g.bootAll(t.Context(), filepath.Join(dir, machines["amd64"].program), "initramfs")
+			if (err != nil) != test.fails || r.Boots != test.boots {
+				t.Errorf("%d boots, %v", r.Boots, err)
+			}
+		})
+	}
+}

@@ -159,12 +159,10 @@ func (c *Cache) freeFar(p unsafe.Pointer) bool {
 		return false
 	}
 	s := &c.far[uintptr(p)>>layout.GranuleShift%farSlots]
-	rel := uintptr(p) - s.start
-	product := uint64(rel) * uint64(s.recip)
-	if rel >= uintptr(s.extent) || uint32(product) >= s.recip || s.state.Load() != s.want {
+	i, ok := s.index(uintptr(p))
+	if !ok || s.state.Load() != s.want {
 		return false
 	}
-	i := product >> 32
 	local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
 	remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
 	bit := uint64(1) << (i & 63)

@@ -26,7 +26,7 @@ func (i *Instance) mapControl() (mem.Memory, error) {
 	if err != nil {
 		return mem.Memory{}, err
 	}
-	memory, unmap, err := sys.MapDeviceAt(i.file, mapControl, int(max(info.PageSize, 8*ControlWords)), true)
+	memory, unmap, err := sys.MapPages(i.file, mapControl, int(max(info.PageSize, 8*ControlWords)), true)
 	if err != nil {
 		return mem.Memory{}, fmt.Errorf("control words of instance %q: %w", i.name, err)
 	}

@@ -8,25 +8,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MapDevice maps the first size bytes of a device's file, shared, wherever the kernel likes, and returns
-// how to take the mapping away.
+// MapDevice maps the first size bytes of a device's file, shared, for reading and writing, wherever the kernel
+// likes, and returns how to take the mapping away.
 func MapDevice(f *os.File, size int) (memory []byte, unmap func() error, err error) {
-	memory, err = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	return MapPages(f, 0, size, true)
+}
+
+// MapPages maps n bytes of f from an offset on, shared, wherever the kernel likes, and returns how to take the
+// mapping away. The file keeps its mode.
+func MapPages(f *os.File, off int64, n int, writable bool) (memory []byte, unmap func() error, err error) {
+	prot := unix.PROT_READ
+	if writable {
+		prot |= unix.PROT_WRITE
+	}
+	err = control(f, func(fd uintptr) (err error) {
+		memory, err = unix.Mmap(int(fd), off, n, prot, unix.MAP_SHARED)
+		return err
+	})
 	if err != nil {
 		return nil, nil, pathError("map", f.Name(), err)
 	}
 	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
 }
 
-// MapPages maps n bytes of f from an offset, shared, and returns how to take the mapping away.
-func MapPages(f *os.File, off int64, n int, writable bool) (memory []byte, unmap func() error, err error) {
-	prot := unix.PROT_READ
-	if writable {
-		prot |= unix.PROT_WRITE
-	}
-	memory, err = unix.Mmap(int(f.Fd()), off, n, prot, unix.MAP_SHARED)
+// control calls f with the descriptor of a file that stays open meanwhile.
+func control(f *os.File, call func(fd uintptr) error) error {
+	conn, err := f.SyscallConn()
 	if err != nil {
-		return nil, nil, pathError("map", f.Name(), err)
+		return err
 	}
-	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
+	var inner error
+	if err := conn.Control(func(fd uintptr) { inner = call(fd) }); err != nil {
+		return os.ErrClosed // the one reason for which Control does not call
+	}
+	return inner
 }

@@ -33,10 +33,5 @@ func Ready(uintptr, int16) (bool, error) { return false, errNoDevices }
 // Monotonic is not available on this system.
 func Monotonic() (time.Duration, error) { return 0, errNoDevices }
 
-// MapDeviceAt is not available on this system.
-func MapDeviceAt(*os.File, int64, int, bool) ([]byte, func() error, error) {
-	return nil, nil, errNoDevices
-}
-
 // NewFile is not available on this system.
 func NewFile(int32, string) *os.File { return nil }

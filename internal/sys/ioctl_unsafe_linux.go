@@ -48,19 +48,6 @@ func IoctlBytes[T any](f *os.File, request uintptr, arg *T, address *uint64, byt
 	return Ioctl(f, request, arg)
 }
 
-// control calls f with the descriptor of a file that stays open meanwhile.
-func control(f *os.File, call func(fd uintptr) error) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := conn.Control(func(fd uintptr) { inner = call(fd) }); err != nil {
-		return os.ErrClosed // the one reason for which Control does not call
-	}
-	return inner
-}
-
 // What Ready may be asked for.
 const (
 	Readable = unix.POLLIN
@@ -87,23 +74,6 @@ func Monotonic() (time.Duration, error) {
 		return 0, os.NewSyscallError("clock_gettime", err)
 	}
 	return time.Duration(now.Nano()), nil
-}
-
-// MapDeviceAt maps size bytes of a device's file from an offset on, shared, wherever the kernel likes, and
-// returns how to take the mapping away. The file keeps its mode.
-func MapDeviceAt(f *os.File, offset int64, size int, writable bool) (memory []byte, unmap func() error, err error) {
-	prot := unix.PROT_READ
-	if writable {
-		prot |= unix.PROT_WRITE
-	}
-	err = control(f, func(fd uintptr) (err error) {
-		memory, err = unix.Mmap(int(fd), offset, size, prot, unix.MAP_SHARED)
-		return err
-	})
-	if err != nil {
-		return nil, nil, pathError("map", f.Name(), err)
-	}
-	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
 }
 
 // NewFile makes a file of a descriptor that a device has returned.

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The steps of `make test`. With names as arguments, only those steps, as in `.ci/test.sh vet unit`.
 #
-# Every step is announced and timed; the summary at the end names those that failed. A step that the
-# machine cannot run is skipped with a line that says why; where CI is set, that is a failure.
+# Every step is announced and timed; the summary at the end names those that failed, behind the end of what
+# they said. A step that the machine cannot run is skipped with a line that says why; where CI is set, that
+# is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -134,13 +135,9 @@ step_cross() {
             export GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0
             go build ./...
             go vet ./...
-            mkdir "$tmp/cross"
-            # In two goes, as packages of one name cannot be linked into one folder. Without -e, go list
-            # leaves out what is not for this system.
-            go test -c -ldflags='-s -w' -o "$tmp/cross/" $(go list ./... | grep -v -e '/tests$' -e '/tests/') >"$tmp/log" &&
-                go test -c -ldflags='-s -w' -o "$tmp/cross/" ./tests/... >"$tmp/log" ||
-                { cat "$tmp/log"; exit 1; }
-            rm -r "$tmp/cross"
+            # Each test binary is linked, and given to a program that does not start it: go test -c wants
+            # another name for each package.
+            go test -exec=true -vet=off -ldflags='-s -w' ./... >"$tmp/log" || { cat "$tmp/log"; exit 1; }
         )
     done
 }
@@ -248,17 +245,22 @@ run() {
     echo "=== step $1"
     # A step in a condition would lose set -e inside, so the status is taken the long way.
     set +e
-    (set -e; "step_$1")
-    status=$?
+    (set -e; "step_$1") 2>&1 | tee "$tmp/output"
+    status=${PIPESTATUS[0]}
     set -e
     ! grep -q "^$1: " "$tmp/skipped" || result=skipped
-    [ "$status" -eq 0 ] || { result=FAILED; failed="$failed $1"; }
+    if [ "$status" -ne 0 ]; then
+        result=FAILED
+        failed="$failed $1"
+        { echo "=== the end of step $1"; brief <"$tmp/output" | tail -n 40; } >>"$tmp/failures"
+    fi
     printf -- '--- step %s: %s, %ds\n' "$1" "$result" $((SECONDS - begin))
     printf '%-12s %-7s %4ds\n' "$1" "$result" $((SECONDS - begin)) >>"$tmp/summary"
 }
 
 failed=
 : >"$tmp/skipped"
+: >"$tmp/failures"
 for step in ${*:-$steps}; do
     case " $steps $long_steps " in
     *" $step "*) run "$step" ;;
@@ -268,6 +270,7 @@ done
 
 if [ $# -ne 1 ]; then
     echo
+    cat "$tmp/failures"
     cat "$tmp/summary"
     sed 's/^/skipped: /' "$tmp/skipped"
 fi

@@ -82,8 +82,9 @@ func (p *Producer) lookFar() bool {
 	return true
 }
 
-// hasFree reports whether n slots are free from the producer's place on.
-func (p *Producer) hasFree(n uint64) bool { return p.isFree(n) && p.isFree(1) }
+// hasFree reports whether n slots are free from the producer's place on. Of two slots that a consumer empties at
+// once the second may be free first, so both have to be.
+func (p *Producer) hasFree(n uint64) bool { return p.isFree(n) && p.isFree(n-1) && p.isFree(1) }
 
 // isFree reports whether the n-th slot from the producer's place on is free.
 func (p *Producer) isFree(n uint64) bool {
@@ -125,11 +126,11 @@ func (c *Consumer) isFull(n uint64) bool {
 	return (c.slots[at.index].Load()^at.lap)>>lapShift == slotFull>>lapShift
 }
 
-// fetchOn brings the next line after one has been emptied.
-func (c *Consumer) fetchOn() {
-	if c.ready > lineSlots {
-		if c.ready -= lineSlots; c.ready >= fetchAhead {
-			fetch(c.slots, c.at.index+fetchAhead-lineSlots, lineSlots)
+// fetchOn brings further lines after n slots have been emptied.
+func (c *Consumer) fetchOn(n uint64) {
+	if c.ready > n {
+		if c.ready -= n; c.ready >= fetchAhead {
+			fetch(c.slots, c.at.index+fetchAhead-n, n)
 		}
 	} else if c.stretch > 0 {
 		c.lookAhead(false)

@@ -55,7 +55,7 @@ func (c *Consumer) TryPop() (uint64, error) {
 		if offset := w & valueMask * Unit; w&^valueMask == c.at.lap|slotFull && offset-c.first < c.span {
 			s.Publish(c.at.next())
 			if c.at.index++; c.at.index&c.line == 0 {
-				c.endLine()
+				c.endLine(lineSlots)
 			}
 			return offset, nil
 		}
@@ -70,15 +70,16 @@ func (c *Consumer) hasMore() bool {
 
 func (c *Consumer) advance() {
 	if c.at.index++; c.at.index&c.line == 0 {
-		c.endLine()
+		c.endLine(lineSlots)
 	}
 }
 
-// endLine does what is done once in a line: it goes on to the next lap, and tells where the consumer is.
-func (c *Consumer) endLine() {
+// endLine does what is done once in a line, or in n slots: it goes on to the next lap, and tells where the
+// consumer is.
+func (c *Consumer) endLine(n uint64) {
 	c.at.wrap(len(c.slots))
 	c.q.raise(&c.q.head.Head, c.at)
-	c.fetchOn()
+	c.fetchOn(n)
 }
 
 // pop is TryPop without haste.
@@ -212,26 +213,26 @@ func (c *Consumer) TryPopAll(offsets []uint64) (int, error) {
 	return n, nil
 }
 
-// popRun pops what it can, line by line, without a look at anything but the slots. When elements stream in
-// and there is less than a line of them, it gives the producer the time to finish one.
+// popRun pops what it can without a look at anything but the slots, whole lines at once where it can. When
+// elements stream in and there is less than a line of them, it gives the producer the time to finish one.
 func (c *Consumer) popRun(offsets []uint64) int {
 	n := 0
 	if c.ready == 0 && c.stretch > 0 && len(offsets) >= batchAhead {
 		c.lookAhead(true)
 	}
 	patient := c.run() >= 2
-	for len(offsets)-n >= lineSlots && c.at.index&(lineSlots-1) == 0 && len(c.slots) >= lineSlots {
-		if c.popLine((*[lineSlots]uint64)(offsets[n:])) {
-			n += lineSlots
-			continue
-		}
-		if n > 0 || !patient {
-			break
-		}
-		patient = false
-		c.rest()
-	}
 	for n < len(offsets) {
+		if c.at.index&(lineSlots-1) == 0 && len(offsets)-n >= lineSlots {
+			if k := c.popLines(offsets[n:]); k > 0 {
+				n += k
+				continue
+			}
+			if n == 0 && patient {
+				patient = false
+				c.rest()
+				continue
+			}
+		}
 		w := c.slots[c.at.index].Load()
 		offset := w & valueMask * Unit
 		if w&^valueMask != c.at.lap|slotFull || offset-c.first >= c.span {
@@ -245,27 +246,16 @@ func (c *Consumer) popRun(offsets []uint64) int {
 	return n
 }
 
-// popLine empties a whole line if all of it is full.
-func (c *Consumer) popLine(offsets *[lineSlots]uint64) bool {
-	line := (*[lineSlots]mem.Word)(c.slots[c.at.index:])
-	lap, bad, first, last := c.at.lap|slotFull, uint64(0), c.first, c.span-1
-	for i := range line {
-		w := line[i].Load() ^ lap // what is left is the element, if the lap is right and it names nobody
-		offset := w * Unit
-		at := offset - first
-		bad |= w&^valueMask | (at|(last-at))>>63 // the sign of both: the element is outside
-		offsets[i] = offset
+// popLines empties lines that are full, from the beginning of one on, and returns how many elements they had.
+func (c *Consumer) popLines(offsets []uint64) int {
+	slots := c.slots[c.at.index:]
+	most := min(len(slots), lineLimit*lineSlots)
+	n := lineSlots * takeLines(slots[:most], offsets, c.at.lap|slotFull, c.at.next(), c.first, c.span-1)
+	if n > 0 {
+		c.at.index += uint64(n)
+		c.endLine(uint64(n))
 	}
-	if bad != 0 {
-		return false
-	}
-	next := c.at.next()
-	for i := range line {
-		line[i].Publish(next)
-	}
-	c.at.index += lineSlots
-	c.endLine()
-	return true
+	return n
 }
 
 // Close gives the handle back. It returns ErrDetached when that has been done.

@@ -212,8 +212,9 @@ func (p *Producer) wake() {
 }
 
 // TryPushAll pushes elements until one cannot be, and returns how many it has pushed and why it stopped:
-// nil when all of them were. It is cheaper than one TryPush for each. They are published one by one and
-// in their order.
+// nil when all of them were. It is much cheaper than one TryPush for each. They are published in their order,
+// and may be popped while later ones are still being pushed; killed in the middle, the producer has pushed the
+// first of them.
 func (p *Producer) TryPushAll(offsets []uint64) (int, error) {
 	n := 0
 	if p.single && p.hand == nil && p.q != nil && p.state.Load()&^StatePushSleep == 0 {
@@ -243,27 +244,37 @@ func (p *Producer) pushRun(offsets []uint64) int {
 	return n
 }
 
-// pushFree fills slots that are known to be free, if what it would fill them with are offsets.
+// pushFree fills slots that are known to be free, if what it would fill them with are offsets: whole lines at
+// once where it can.
 func (p *Producer) pushFree(batch []uint64) int {
 	slots := p.slots[p.at.index:]
-	n := min(len(batch), len(slots), p.room)
-	slots, batch = slots[:n], batch[:n]
-	bad, first, last := uint64(0), p.first, p.span-1 // Go does not take loads out of loops
-	for _, offset := range batch {
-		at := offset - first
-		bad |= offset%Unit | (at|(last-at))>>63
+	slots = slots[:min(len(batch), len(slots), p.room, lineLimit*lineSlots)]
+	n := 0
+	if p.at.index&(lineSlots-1) == 0 {
+		n = lineSlots * fillLines(slots, batch, p.at.lap|slotFull, p.first, p.span-1)
 	}
-	if bad != 0 || n == 0 {
-		return 0
+	if n == 0 {
+		n = p.pushSome(slots[:min(len(slots), lineSlots-int(p.at.index&(lineSlots-1)))], batch)
 	}
+	if n > 0 {
+		p.room -= n
+		p.at.index += uint64(n)
+		p.endLine(uint64(n))
+	}
+	return n
+}
+
+// pushSome fills free slots, which are no whole line, until something is no offset.
+func (p *Producer) pushSome(slots []mem.Word, batch []uint64) int {
 	lap := p.at.lap | slotFull
-	for i, offset := range batch {
+	for i := range slots {
+		offset := batch[i]
+		if offset%Unit != 0 || offset-p.first >= p.span {
+			return i
+		}
 		slots[i].Publish(lap | offset/Unit)
 	}
-	p.room -= n
-	p.at.index += uint64(n)
-	p.endLine(uint64(n))
-	return n
+	return len(slots)
 }
 
 // Close gives the handle back. The queue goes on. It returns ErrDetached when that has been done.

@@ -52,7 +52,11 @@ func (a *app) ls() error {
 			t.AppendRow(table.Row{i.Name, "-", "-", "-", "-", i.Err.Error()})
 			continue
 		}
-		t.AppendRow(table.Row{i.Name, size(i.Size), size(i.Committed), hex(i.Base), i.Peers, stamp(i.Created)})
+		committed := size(i.Committed)
+		if i.Kernel != "" { // which tells those that attach alone
+			committed = "in " + i.Kernel
+		}
+		t.AppendRow(table.Row{i.Name, size(i.Size), committed, hex(i.Base), i.Peers, stamp(i.Created)})
 	}
 	t.Render()
 	return nil

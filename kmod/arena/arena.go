@@ -14,11 +14,8 @@ import (
 // Kind is what heaps in arenas are recorded with.
 const Kind = "arena"
 
-// Limits of arenas (kernel/bpf/arena.c).
-const (
-	PageSize = 4096    // the one size of page with which the kernel has arenas
-	MaxSize  = 4 << 30 // of a region, which must not cross a multiple of it
-)
+// MaxSize is the limit of a region, which must not cross a multiple of it either (kernel/bpf/arena.c).
+const MaxSize = 4 << 30
 
 // From include/uapi/linux/bpf.h.
 const (
@@ -111,16 +108,48 @@ func (k *Kernel) Create(s heap.KernelSpec) (heap.KernelRegion, error) {
 }
 
 func createMap(base, size uint64) (*os.File, error) {
-	if sys.PageSize() != PageSize {
-		return nil, &bpf.SupportError{What: "make an arena", Need: "a kernel with pages of 4096 bytes", Err: fmt.Errorf("it has %d", sys.PageSize())}
+	if err := checkGaps(sys.PageSize()); err != nil {
+		return nil, err
 	}
 	f, err := sys.MapCreate(&sys.MapSpec{
-		Type: mapArena, MaxEntries: uint32(size / PageSize), Flags: mmapable, Extra: base, Name: "shmheap",
+		Type: mapArena, MaxEntries: uint32(size / sys.PageSize()), Flags: mmapable, Extra: base, Name: "shmheap",
 	})
 	if err != nil {
 		return nil, unsupported(err)
 	}
 	return f, nil
+}
+
+// checkGaps refuses arenas where the kernel would not stop at the end of one. It has 32 KiB of nothing at either end,
+// which until 6.14, and 6.12.17 and 6.13.5, was not rounded up to whole pages (CVE-2025-21851).
+func checkGaps(page uint64) error {
+	const gap = 32 << 10
+	if page <= gap {
+		return nil
+	}
+	release, err := sys.KernelRelease()
+	if err == nil && !roundsGaps(release) {
+		err = fmt.Errorf("this is %s with pages of %d bytes: %w", release, page, errors.ErrUnsupported)
+	}
+	if err != nil {
+		return &bpf.SupportError{What: "make an arena", Need: "Linux 6.14, or 6.12.17", Err: err}
+	}
+	return nil
+}
+
+func roundsGaps(release string) bool {
+	var major, minor, patch int
+	if n, _ := fmt.Sscanf(release, "%d.%d.%d", &major, &minor, &patch); n < 2 {
+		return false
+	}
+	switch v := (sys.Version{Major: major, Minor: minor}); {
+	case v.AtLeast(6, 14):
+		return true
+	case v.AtLeast(6, 13):
+		return patch >= 5
+	default:
+		return v.AtLeast(6, 12) && patch >= 17
+	}
 }
 
 // unsupported says why there is no arena.
@@ -185,7 +214,7 @@ func (r *Region) check() error {
 	if err != nil || info.Type != mapArena {
 		return fmt.Errorf("%w: %s is no arena: %w", heap.ErrCorrupt, r.file.Name(), errors.Join(err, os.ErrInvalid))
 	}
-	if size := uint64(info.MaxEntries) * PageSize; info.Extra != r.base || size != r.size {
+	if size := uint64(info.MaxEntries) * sys.PageSize(); info.Extra != r.base || size != r.size {
 		return &BaseError{Base: r.base, Size: r.size, ArenaBase: info.Extra, Mapping: size}
 	}
 	return nil

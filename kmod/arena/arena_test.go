@@ -158,3 +158,15 @@ func TestQueueLayout(t *testing.T) {
 		}
 	}
 }
+
+// TestLargePages: with pages of 64 KiB an arena is made only in kernels in which that ends well.
+func TestLargePages(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.9.1": false, "6.12": false, "6.12.16+deb12-arm64-16k": false, "6.12.17-1": true, "6.12.117+deb12": true, "6.13.4": false,
+		"6.13.5": true, "6.14.0-rc3": true, "7.0": true, "5.10.300": false, "six": false,
+	} {
+		if got := arena.RoundsGaps(release); got != want {
+			t.Errorf("%s: %t", release, got)
+		}
+	}
+}

@@ -12,9 +12,10 @@
 //	Shaper   a token bucket for packets, steered by a word of the heap
 //	News     wakes who sleeps, on behalf of programs
 //
-// Linux from 6.9 on with pages of 4096 bytes has arenas; what is here was tested on 6.12 (amd64, arm64) and 6.18. To make
-// one and to load programs takes CAP_BPF and CAP_PERFMON; to open one by name or descriptor, and to run programs,
-// nothing. What is missing is a *bpf.SupportError. doc/arena.md compares with a module and has the numbers.
+// Linux has arenas from 6.9 on, with pages of 64 KiB from 6.12.17 on; what is here was tested on 6.12 (amd64, and arm64
+// with pages of 4, 16 and 64 KiB) and 6.18. To make one and to load programs takes CAP_BPF and CAP_PERFMON; to open one
+// by name or descriptor, and to run programs, nothing. What is missing is a *bpf.SupportError. doc/arena.md compares
+// with a module and has the numbers.
 //
 // # Trust
 //

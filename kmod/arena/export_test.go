@@ -4,3 +4,6 @@ package arena
 var QueueOffsets = map[string]uintptr{
 	"State": queueState, "Tail": queueTail, "Head": queueHead, "Pops": queuePops, "Pushes": queuePushes, "Dropped": queueDropped,
 }
+
+// RoundsGaps is for tests.
+var RoundsGaps = roundsGaps

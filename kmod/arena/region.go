@@ -64,7 +64,7 @@ func (r *Region) Decommit(off, n uint64) error {
 	}
 	context := make([]byte, 16)
 	binary.LittleEndian.PutUint64(context, r.base+off)
-	binary.LittleEndian.PutUint64(context[8:], n/PageSize)
+	binary.LittleEndian.PutUint64(context[8:], n/sys.PageSize())
 	_, err := r.free.Run(context)
 	return err
 }

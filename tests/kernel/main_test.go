@@ -68,7 +68,7 @@ func needArena(t testing.TB) {
 	}
 	v, _ := sys.KernelVersion()
 	if runtime.GOOS == "linux" && v.AtLeast(6, 9) && os.Geteuid() == 0 {
-		shmtest.Skip(t, err.Error(), "test with CAP_BPF and CAP_PERFMON, and pages of 4096 bytes")
+		shmtest.Skip(t, err.Error(), "test with CAP_BPF and CAP_PERFMON")
 	}
 	shmtest.SkipAnywhere(t, err.Error())
 }

@@ -36,7 +36,7 @@ trap 'rm -rf "$tmp"' EXIT
 programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless valgrind:valgrind
     clang:clang setarch:util-linux script:bsdutils g++:g++
     chromium:chromium qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
-    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu x86_64-linux-gnu-gcc:gcc-x86-64-linux-gnu qemu-aarch64-static:qemu-user-static
     qemu-riscv64-static:qemu-user-static
     make:make gcc-12:gcc-12 flex:flex bison:bison bc:bc xz:xz-utils sparse:sparse"
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,46 +26,79 @@ var ErrConfig = errors.New("options got lost")
 //go:embed configs
 var configs embed.FS
 
-// debugKernels are those that are built here, by their fragments. One that is to have more gets a fragment
-// more, or lines in one.
-var debugKernels = map[string][]string{
-	"kasan": {"base", "samples", "kasan"},
-	"kcsan": {"base", "samples", "kcsan"},
+// recipe is what a kernel is built from here.
+type recipe struct {
+	arch      string
+	fragments []string // one that is to have more gets a fragment more, or lines in one
 }
+
+// recipes are the kernels that are built here.
+var recipes = map[string]recipe{
+	"kasan": {"amd64", []string{"base", "amd64", "samples", "kasan"}},
+	"kcsan": {"amd64", []string{"base", "amd64", "samples", "kcsan"}},
+	"64k":   {"arm64", []string{"base", "arm64", "samples", "64k"}},
+}
+
+// targets are what make calls a processor, and the image that it is to build: x86 is of 64 bits where asked for, and
+// other than x86_64 in what it has without being asked.
+var targets = map[string]struct{ arch, image string }{"amd64": {"x86", "bzImage"}, "arm64": {"arm64", "Image"}}
 
 // sourceSeries is what they are built from.
 const sourceSeries = "6.12"
 
-// Debug returns a kernel for amd64 that watches itself: "kasan" or "kcsan". It is built when the cache
-// has none, which takes minutes; tell is called with a line now and then.
+// Debug returns a kernel that Debian has none of: for amd64 one that watches itself, "kasan" or "kcsan"; for arm64
+// one with pages of 64 KiB, "64k". It is built when the cache has none, which takes minutes; tell is called with a
+// line now and then. ErrNoCompiler is returned when there is none for its processor.
 func Debug(name string, tell func(string)) (Kernel, error) {
-	fragments, ok := debugKernels[name]
+	r, ok := recipes[name]
 	if !ok {
-		return Kernel{}, fmt.Errorf("debug kernel %s: %w", name, errors.ErrUnsupported)
+		return Kernel{}, fmt.Errorf("kernel %s: %w", name, errors.ErrUnsupported)
 	}
-	source, err := Source(sourceSeries)
+	k, err := r.kernel(name, tell)
 	if err != nil {
-		return Kernel{}, fmt.Errorf("debug kernel %s: %w", name, err)
+		return Kernel{}, fmt.Errorf("kernel %s for %s: %w", name, r.arch, err)
 	}
-	wanted, err := fragmentsText(fragments)
+	return k, nil
+}
+
+// kernel returns the kernel of a recipe, and builds it before that if it is not there.
+func (r recipe) kernel(name string, tell func(string)) (Kernel, error) {
+	source, err := Source(sourceSeries)
 	if err != nil {
 		return Kernel{}, err
 	}
-	key := fmt.Sprintf("%s-%s-%.12x", name, filepath.Base(source), sha256.Sum256([]byte(wanted)))
-	dir, err := cached(filepath.Join("guest", "amd64", key), func(dir string) error {
-		return buildKernel(source, dir, wanted, func(line string) { tell("kernel " + name + ": " + line) })
+	wanted, err := fragmentsText(r.fragments)
+	if err != nil {
+		return Kernel{}, err
+	}
+	key := fmt.Sprintf("%s-%s-%.12x", name, filepath.Base(source), sha256.Sum256([]byte(settings(wanted))))
+	dir, err := cached(filepath.Join("guest", r.arch, key), func(dir string) error {
+		return r.build(source, dir, wanted, func(line string) { tell("kernel " + name + ": " + line) })
 	})
 	if err != nil {
-		return Kernel{}, fmt.Errorf("debug kernel %s: %w", name, err)
+		return Kernel{}, err
 	}
 	release, err := os.ReadFile(filepath.Join(dir, "include", "config", "kernel.release"))
 	if err != nil {
 		return Kernel{}, err
 	}
+	target := targets[r.arch]
 	return Kernel{
-		Arch: "amd64", Release: strings.TrimSpace(string(release)) + "-" + name, Source: source, Build: dir,
-		Image: filepath.Join(dir, "arch", "x86", "boot", "bzImage"),
+		Arch: r.arch, Release: strings.TrimSpace(string(release)) + "-" + name, Source: source, Build: dir,
+		Image: filepath.Join(dir, "arch", target.arch, "boot", target.image),
 	}, nil
+}
+
+// settings returns what of a configuration decides about the kernel: its lines in order, without remarks.
+func settings(config string) string {
+	var lines []string
+	for line := range strings.Lines(config) {
+		if _, ok := option(strings.TrimSpace(line)); ok {
+			lines = append(lines, line)
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
 }
 
 // fragmentsText joins fragments.
@@ -127,11 +161,16 @@ func unpackSource(a *apt, dir, name string) error {
 	return err
 }
 
-// buildKernel configures and builds a kernel in dir, and what modules are built against.
-func buildKernel(source, dir, wanted string, tell func(string)) error {
-	make := func(args ...string) *exec.Cmd {
-		return exec.Command("make", append([]string{"-C", source, "O=" + dir, fmt.Sprintf("-j%d", runtime.NumCPU())}, args...)...)
+// build configures and builds a kernel in dir, and what modules are built against.
+func (r recipe) build(source, dir, wanted string, tell func(string)) error {
+	all := []string{"-C", source, "O=" + dir, "ARCH=" + targets[r.arch].arch, fmt.Sprintf("-j%d", runtime.NumCPU())}
+	if r.arch != runtime.GOARCH {
+		all = append(all, "CROSS_COMPILE="+crossPrefixes[r.arch])
+		if _, err := exec.LookPath(crossPrefixes[r.arch] + "gcc"); err != nil {
+			return fmt.Errorf("%w: %w", ErrNoCompiler, err)
+		}
 	}
+	make := func(args ...string) *exec.Cmd { return exec.Command("make", slices.Concat(all, args)...) }
 	fragment := filepath.Join(dir, "wanted.config")
 	if err := os.WriteFile(fragment, []byte(wanted), 0o644); err != nil {
 		return err
@@ -153,7 +192,7 @@ func buildKernel(source, dir, wanted string, tell func(string)) error {
 	if lost := lostOptions(wanted, string(got)); len(lost) > 0 {
 		return fmt.Errorf("%w: %s", ErrConfig, strings.Join(lost, ", "))
 	}
-	return follow(make("bzImage", "modules"), tell)
+	return follow(make(targets[r.arch].image, "modules"), tell)
 }
 
 // lostOptions returns the lines of a fragment that a configuration does not have: an option whose own

@@ -30,8 +30,8 @@ func TestLostOptions(t *testing.T) {
 
 // TestFragments: every kernel's fragments are there, and none sets what another clears.
 func TestFragments(t *testing.T) {
-	for name, fragments := range debugKernels {
-		text, err := fragmentsText(fragments)
+	for name, r := range recipes {
+		text, err := fragmentsText(r.fragments)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,6 +47,15 @@ func TestFragments(t *testing.T) {
 		if len(set) < 60 {
 			t.Errorf("%s: %d options", name, len(set))
 		}
+	}
+}
+
+// TestSettings: what a kernel does not depend on does not make another of it.
+func TestSettings(t *testing.T) {
+	const text = "# A remark.\nCONFIG_B=y\n# CONFIG_A is not set\nCONFIG_C=16\n"
+	const same = "CONFIG_C=16\n# CONFIG_A is not set\n# Another.\n# And one more: CONFIG_D\nCONFIG_B=y\n"
+	if settings(text) != settings(same) || settings(text) == settings(text+"CONFIG_D=y\n") {
+		t.Errorf("%q, %q", settings(text), settings(same))
 	}
 }
 

@@ -3,7 +3,7 @@
 // of page tables, modules.
 //
 //	Fetch, Debian    packages of Debian, kernels with their headers among them, unpacked in the cache
-//	Debug            kernels that watch themselves, configured by the fragments in configs, built in the cache
+//	Debug            kernels that Debian has none of, configured by the fragments in configs, built in the cache
 //	Kernel.Modules   modules for one of these kernels
 //	Build            Go programs and test binaries for the guest, static
 //	Guest.Run        files and programs -> initramfs -> QEMU -> console -> Result

@@ -88,8 +88,10 @@ func (k Kernel) makeArguments(more []string) ([]string, error) {
 		compiler = crossPrefixes[k.Arch] + "gcc"
 		args = append(args, "CROSS_COMPILE="+crossPrefixes[k.Arch])
 	}
-	if k.Source != "" && k.Arch == runtime.GOARCH {
-		compiler = "gcc"                                        // as the kernel itself
+	if k.Source != "" {
+		if k.Arch == runtime.GOARCH {
+			compiler = "gcc" // as the kernel itself
+		}
 		args = append(args, "KCFLAGS=-Wframe-larger-than=2048") // what watches the stack makes it larger
 	}
 	if _, err := exec.LookPath(compiler); err != nil {

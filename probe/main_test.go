@@ -184,6 +184,16 @@ func mustOccupy(t *testing.T, span Range) string {
 	return f.Name()
 }
 
+// resolved returns a path as the kernel tells it: on macOS the directory for temporary files is behind a link.
+func resolved(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // at returns the mapping that address lies in.
 func at(t *testing.T, address uint64) (found Mapping, ok bool) {
 	t.Helper()

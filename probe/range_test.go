@@ -87,6 +87,7 @@ func TestSelf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program = resolved(t, program)
 	isCode := func(m Mapping) bool { return m.Path == program && strings.Contains(m.Perms, "x") && m.Inode != 0 }
 	if !slices.ContainsFunc(mappings, isCode) {
 		t.Errorf("no code of %s in %v", program, mappings)

@@ -20,8 +20,15 @@ const (
 	procInfoCallPIDInfo   = 2
 	procPIDTaskInfo       = 4
 	procPIDRegionPathInfo = 8
-	shareShared           = 4 // SM_SHARED
-	shareTrueShared       = 5 // SM_TRUESHARED
+)
+
+// How a region is shared (xnu osfmk/mach/vm_region.h).
+const (
+	sharePrivate        = 2 // SM_PRIVATE
+	shareShared         = 4 // SM_SHARED
+	shareTrueShared     = 5 // SM_TRUESHARED
+	sharePrivateAliased = 6 // SM_PRIVATE_ALIASED
+	shareSharedAliased  = 7 // SM_SHARED_ALIASED
 )
 
 // region is struct proc_regionwithpathinfo.
@@ -107,6 +114,19 @@ func taskState(pid int) (ProcessState, error) {
 	return ProcessState{Blocked: t.running == 0, Ticks: ns / tick}, nil
 }
 
+// shared reports whether others see what is stored here. The kernel tells how many have the memory now: a file that one
+// process has mapped, once or several times, counts as private (fill_procregioninfo), and a file's private mapping as
+// one that is copied.
+func (r *region) shared() bool {
+	switch r.shareMode {
+	case shareShared, shareTrueShared, shareSharedAliased:
+		return true
+	case sharePrivate, sharePrivateAliased:
+		return r.inode != 0
+	}
+	return false
+}
+
 func (r *region) mapping() Mapping {
 	perms := []byte("---p")
 	for i, letter := range []byte("rwx") { // VM_PROT_READ, WRITE and EXECUTE are 1, 2 and 4
@@ -114,7 +134,7 @@ func (r *region) mapping() Mapping {
 			perms[i] = letter
 		}
 	}
-	if r.shareMode == shareShared || r.shareMode == shareTrueShared {
+	if r.shared() {
 		perms[3] = 's'
 	}
 	return Mapping{

@@ -148,6 +148,9 @@ func (h *Heap) initialise(name string, o *Options) error {
 	if o.Limit != 0 && o.Limit < tables {
 		return fmt.Errorf("%w: a limit of %d bytes, and tables of %d", ErrSize, o.Limit, tables)
 	}
+	if o.Limit > h.geometry.Size {
+		return fmt.Errorf("%w: a limit of %d bytes, and a region of %d", ErrSize, o.Limit, h.geometry.Size)
+	}
 	crashpoint.Hit("heap.create.before-superblock")
 	writeSuperblock(h.memory, &h.geometry, layout.Magic, o.Limit)
 	crashpoint.Hit("heap.create.after-superblock")

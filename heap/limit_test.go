@@ -53,6 +53,9 @@ func TestLimitOfOptions(t *testing.T) {
 	o.Limit = 1
 	_, err := Create("a", o)
 	wantError(t, "a limit below the tables", err, ErrSize)
+	o.Limit = 1 << 40
+	_, err = Create("a", o)
+	wantError(t, "a limit beyond the size", err, ErrSize)
 	o.Limit = 3 << 20
 	h := mustCreate(t, "a", o)
 	wantError(t, "commit", h.Commit(h.geometry.Sections.Data, 4<<20), ErrLimit)

@@ -15,7 +15,7 @@ type Options struct {
 	// to whole granules. 0 means DefaultSize.
 	Size uint64
 	// Limit is how many bytes of the region may have storage at once, used by Create alone: see
-	// Heap.SetLimit, which changes it. 0 means no limit but Size.
+	// Heap.SetLimit, which changes it. 0 means no limit but Size, and more than that is ErrSize.
 	Limit uint64
 	// Base is the address of the region. 0 lets package probe choose one.
 	Base uint64

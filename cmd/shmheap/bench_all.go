@@ -44,7 +44,7 @@ func (a *app) benchAllCommand() *cobra.Command {
 		Short:   "Measure everything, and write a report with plots",
 		Long:    benchAllLong,
 		Example: benchAllExample,
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.quick {
 				f.shorten(cmd)

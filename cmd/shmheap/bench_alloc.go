@@ -55,7 +55,7 @@ func (a *app) benchAllocCommand() *cobra.Command {
 		Short:   "Measure the allocator",
 		Long:    benchAllocLong,
 		Example: benchAllocExample,
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.quick {
 				f.shorten(cmd)

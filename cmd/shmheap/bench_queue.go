@@ -45,7 +45,7 @@ func (a *app) benchQueueCommand() *cobra.Command {
 		Short:   "Measure queues and locks",
 		Long:    benchQueueLong,
 		Example: benchQueueExample,
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.benchQueue(cmd.Context(), &f) },
 	}
 	flags := cmd.Flags()

@@ -46,7 +46,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Short:   "See it work",
 		Long:    demoLong,
 		Example: demoExample,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.demo(cmd.Context(), args, &f)
 		},

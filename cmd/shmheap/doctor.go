@@ -26,7 +26,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short:             "Look whether this machine has what shared heaps need",
 		Long:              doctorLong,
 		Example:           doctorExample,
-		Args:              cobra.NoArgs,
+		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(*cobra.Command, []string) error { return a.doctor(all) },
 	}

@@ -7,7 +7,7 @@ import (
 
 // TestFacts: each is named once, says what is the case and what it means, and what is bad says how to mend it.
 func TestFacts(t *testing.T) {
-	a := &app{out: io.Discard, err: io.Discard, dir: t.TempDir() + "/heaps"}
+	a := &app{out: &output{Writer: io.Discard}, err: io.Discard, dir: t.TempDir() + "/heaps"}
 	names := map[string]bool{}
 	for _, look := range examinations {
 		f := look(a)

@@ -47,7 +47,7 @@ func (a *app) dumpCommand() *cobra.Command {
 			})
 		},
 	})
-	cmd.Args = cobra.RangeArgs(1, 2)
+	cmd.Args = arguments(1, 2)
 	cmd.Flags().Uint64Var(&words, "words", 8, "how many words of the memory to show")
 	return cmd
 }

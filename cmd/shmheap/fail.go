@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
+	"syscall"
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
@@ -48,7 +50,9 @@ var hints = []struct {
 	{probe.ErrHidden, "/proc is mounted with hidepid, or not at all: run as root or as the user of the process, remount it (mount -o remount,hidepid=0 /proc), or go on without it with --ignore-unreadable"},
 	{probe.ErrNoProcess, "find the id of a process with: pgrep -a PROGRAM; go on without those that are gone with --ignore-unreadable"},
 	{probe.ErrProfile, "make one with: shmheap survey -o FILE -- PROGRAM ARGS"},
+	{errNoProfile, "look how it is spelled, or make one with: shmheap survey -o FILE -- PROGRAM ARGS"},
 	{probe.ErrEnded, "survey it where it waits for something: its standard input stays open and empty, so an interactive mode or a server will do"},
+	{probe.ErrUnaligned, "an address such as 0x5500_0000_0000 is; or leave --base out, and one is chosen"},
 	{probe.ErrNoWindow, "no address range is known to be free here; choose one with --base"},
 	{launch.ErrNotReserved, "without --require the program starts all the same, and opens the heap if it is lucky"},
 	{stamper.ErrUnsuitable, "reserve the addresses at each start instead, with: shmheap run HEAP -- NAME"},
@@ -81,9 +85,15 @@ var hints = []struct {
 	{slab.ErrPlatform, "run it in a virtual machine with Linux"},
 	{slab.ErrLimit, "the limits are parameters of the module: max_caches, max_bytes, max_objects"},
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
+	{exec.ErrNotFound, "look how it is spelled, or write its path"},
+	{launch.ErrStart, "it must be a program, or a script with #! and an interpreter, and executable: chmod +x FILE"},
+	{syscall.ENOSPC, "free some space there, or write elsewhere"},
 	{bench.ErrNothing, "see the names of the workloads with: shmheap bench alloc --list; there are also memory and recovery"},
 	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},
 }
+
+// errNoProfile says that the file of a profile cannot be opened.
+var errNoProfile = errors.New("no profile")
 
 // fail reports err and returns the exit status for it.
 func (a *app) fail(cmd *cobra.Command, err error) int {
@@ -116,7 +126,7 @@ func (a *app) status(cmd *cobra.Command, err error) int {
 	switch {
 	case cmd.Name() == runCommandName:
 		return exitRunFailed
-	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, demo.ErrTooFewWorkers),
+	case !a.ready, errors.Is(err, heap.ErrName), errors.Is(err, heap.ErrSize), errors.Is(err, probe.ErrUnaligned), errors.Is(err, demo.ErrTooFewWorkers),
 		errors.Is(err, errBenchFlags), errors.Is(err, bench.ErrNothing), errors.Is(err, slab.ErrOptions):
 		return exitUsage
 	case errors.Is(err, heap.ErrCorrupt):

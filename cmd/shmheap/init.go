@@ -69,7 +69,7 @@ func (a *app) initCommand() *cobra.Command {
 			if f.base != 0 && f.above {
 				return errors.New("--base and --above exclude each other")
 			}
-			return cobra.ExactArgs(1)(cmd, args)
+			return arguments(1, 1)(cmd, args)
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.init(args[0], &f)

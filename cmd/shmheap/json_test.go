@@ -101,7 +101,7 @@ func TestJSONPageIsWhole(t *testing.T) {
 			t.Errorf("json_test.go does not say what %s --json prints", path)
 		}
 	}
-	walk((&app{out: io.Discard, err: io.Discard}).rootCommand())
+	walk((&app{out: &output{Writer: io.Discard}, err: io.Discard}).rootCommand())
 }
 
 func jsonPage(t *testing.T) []byte {

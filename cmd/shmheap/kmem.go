@@ -193,7 +193,7 @@ func (a *app) tellKmem(j *kmemJSON) error {
 // runKmem runs a program and takes over its exit status.
 func (a *app) runKmem(ctx context.Context, cache string, program []string) error {
 	cmd := exec.CommandContext(ctx, program[0], program[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, a.out, a.err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, a.out.Writer, a.err
 	cmd.Env = append(os.Environ(), kmemVariable+"="+cache)
 	err := cmd.Run()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ended.Exited() {

@@ -158,7 +158,7 @@ func (a *app) kmodStatusCommand() *cobra.Command {
 		Short:   "Show whether the module is inserted, and what one may have of it",
 		Long:    "Show whether the module is inserted, what it can do, and what the caller has and may have\nof it. Exit status 1 says that it cannot be used, and the message why.",
 		Example: "  shmheap kmod status\n  shmheap kmod status --json | jq .used",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE:    func(*cobra.Command, []string) error { return a.kmodStatus() },
 	}
 }

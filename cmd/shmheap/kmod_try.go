@@ -24,7 +24,7 @@ func (a *app) kmodTestCommand() *cobra.Command {
 		Short:   "Try the module",
 		Long:    kmodTestLong,
 		Example: "  shmheap kmod test",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE:    func(*cobra.Command, []string) error { return a.kmodTest() },
 	}
 }

@@ -23,7 +23,7 @@ func (a *app) lsCommand() *cobra.Command {
 		Short:             "List the heaps",
 		Long:              lsLong,
 		Example:           lsExample,
-		Args:              cobra.NoArgs,
+		Args:              arguments(0, 0),
 		RunE:              func(*cobra.Command, []string) error { return a.ls() },
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}

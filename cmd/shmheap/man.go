@@ -32,7 +32,7 @@ func (a *app) manCommand() *cobra.Command {
 		Short:   "Write manual pages",
 		Long:    manLong,
 		Example: manExample,
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.man(cmd.Root(), args[0], markdown) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs

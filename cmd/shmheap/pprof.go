@@ -92,10 +92,19 @@ type pprofJSON struct {
 }
 
 func (a *app) printPprof(j pprofJSON) error {
-	if !a.json {
-		return nil
+	switch {
+	case a.json:
+		return a.printJSON(j)
+	case j.Output == "" && j.Rate == 0:
+		a.printf("no more blocks are remembered\n")
+	case j.Output == "":
+		a.printf("about one block of %s allocated is remembered from now on\n", size(j.Rate))
+	case j.Sites == 0 && j.Rate == 0:
+		a.printf("%s is empty: the heap has no rate, so nothing was remembered; give it one with --rate 512KiB\n", j.Output)
+	default:
+		a.printf("%s: %s in programs hold about %s\n", j.Output, plural(j.Sites, "place", "places"), size(j.Bytes))
 	}
-	return a.printJSON(j)
+	return nil
 }
 
 // writeProfile writes what "go tool pprof" reads.

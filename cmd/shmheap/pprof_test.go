@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -31,7 +32,7 @@ func TestPprof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := new(app)
+	cmd := &app{out: &output{Writer: io.Discard}}
 	if err := cmd.pprof(a, &pprofFlags{rate: 1}); err != nil || a.ProfileRate() != 1 {
 		t.Fatalf("rate %d: %v", a.ProfileRate(), err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -51,7 +50,7 @@ func (a *app) probeCommand() *cobra.Command {
 		Short:   "Show which addresses are free, here and in others",
 		Long:    probeLong,
 		Example: probeExample,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.probe(append(args, "")[0], &f)
 		},
@@ -90,7 +89,7 @@ func (a *app) probe(name string, f *probeFlags) error {
 	case a.json:
 		return a.printJSON(newProbeJSON(o))
 	case f.picture:
-		return o.draw().Text(a.out, columns(a.out))
+		return o.draw().Text(a.out, a.out.columns())
 	}
 	a.printOutlook(o)
 	return nil
@@ -126,8 +125,8 @@ func (o *outlook) writeSVG(file string) error {
 }
 
 // columns returns how many letters fit on a line.
-func columns(out io.Writer) int {
-	if f, ok := out.(*os.File); ok {
+func (o *output) columns() int {
+	if f := o.terminal(); f != nil {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 			return width
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/shmheap/shmheap/heap"
@@ -52,6 +53,9 @@ func (a *app) others(f *othersFlags) (all []probe.Occupant, skipped []skippedJSO
 	}
 	for _, file := range f.profiles {
 		p, err := probe.LoadProfile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", errNoProfile, err)
+		}
 		if err != nil {
 			return nil, nil, err
 		}

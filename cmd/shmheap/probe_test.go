@@ -63,7 +63,7 @@ profile s.json (server) has something, with 95 % confidence
 
 func TestPrintOutlook(t *testing.T) {
 	var out bytes.Buffer
-	(&app{out: &out}).printOutlook(exampleOutlook(t))
+	(&app{out: &output{Writer: &out}}).printOutlook(exampleOutlook(t))
 	if diff := cmp.Diff(wantOutlook, out.String()); diff != "" {
 		t.Error(diff)
 	}

@@ -34,7 +34,8 @@ const rootExample = `  shmheap demo                      see it work, on the sou
 
 // app is what the subcommands share.
 type app struct {
-	out, err io.Writer
+	out      *output
+	err      io.Writer
 	json     bool
 	dir      string
 	group    string
@@ -45,12 +46,15 @@ type app struct {
 
 // run is the whole program: it returns the exit status.
 func run(args []string, out, errOut io.Writer) int {
-	a := &app{out: out, err: errOut}
+	a := &app{out: &output{Writer: out}, err: errOut}
 	root := a.rootCommand()
 	root.SetArgs(args)
-	root.SetOut(out)
+	root.SetOut(a.out)
 	root.SetErr(errOut)
 	cmd, err := root.ExecuteC()
+	if err == nil {
+		err = a.out.err
+	}
 	return a.fail(cmd, err)
 }
 
@@ -106,7 +110,7 @@ func (a *app) options() *heap.Options {
 // oneName is for commands with the argument NAME: it completes the names of
 // the heaps that exist.
 func (a *app) oneName(cmd *cobra.Command) *cobra.Command {
-	cmd.Args = cobra.ExactArgs(1)
+	cmd.Args = arguments(1, 1)
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -60,7 +60,7 @@ func (a *app) stampCommand() *cobra.Command {
 			if err := checkRange(f.base, f.size, len(f.heaps)); err != nil {
 				return err
 			}
-			return cobra.ExactArgs(1)(cmd, args)
+			return arguments(1, 1)(cmd, args)
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.stamp(args[0], &f)

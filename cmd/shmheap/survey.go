@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,7 @@ func (a *app) surveyCommand() *cobra.Command {
 		Short:   "Find out which addresses a program uses",
 		Long:    surveyLong,
 		Example: surveyExample,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    arguments(1, math.MaxInt),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.survey(cmd.Context(), args, &f)
 		},

@@ -11,7 +11,6 @@ import (
 	"github.com/shmheap/shmheap/cmd/shmheap/internal/live"
 	"github.com/shmheap/shmheap/cmd/shmheap/internal/screen"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 const topLong = `Watch a heap: which processes are attached, what they hold and how fast they
@@ -59,8 +58,8 @@ func (a *app) topCommand() *cobra.Command {
 }
 
 func (a *app) top(ctx context.Context, w *live.Watcher, f *topFlags) error {
-	out, ok := a.out.(*os.File)
-	if f.once || a.json || !ok || !term.IsTerminal(int(out.Fd())) {
+	out := a.out.terminal()
+	if f.once || a.json || out == nil {
 		return a.topPlain(ctx, w, f)
 	}
 	m := screen.NewModel(w.Look, f.interval)

@@ -28,7 +28,12 @@ func (v *sizeValue) Set(s string) error {
 }
 
 // String implements pflag.Value.
-func (v *sizeValue) String() string { return humanize.IBytes(uint64(*v)) }
+func (v *sizeValue) String() string {
+	if *v == 0 {
+		return "" // no default to be told of
+	}
+	return humanize.IBytes(uint64(*v))
+}
 
 // Type implements pflag.Value.
 func (v *sizeValue) Type() string { return "size" }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -67,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"schema":  schema,
 			"gone":    gone,
 			"empty":   empty,
+			"full":    full,
 		},
 		Condition:           condition,
 		RequireExplicitExec: true,
@@ -115,6 +117,23 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(got) != args[0] {
 		ts.Fatalf("exit status %d, want %s", got, args[0])
+	}
+}
+
+// full requires that a command whose output does not fit on the disk fails and says so: full PROGRAM ARGS...
+func full(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: full PROGRAM ARGS...")
+	}
+	out, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	ts.Check(err)
+	defer out.Close()
+	var said strings.Builder
+	cmd := exec.Command(filepath.Join(program, args[0]), args[1:]...)
+	cmd.Env = append(os.Environ(), "SHMHEAP_DIR="+ts.Getenv("SHMHEAP_DIR"))
+	cmd.Stdout, cmd.Stderr = out, &said
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "no space left") {
+		ts.Fatalf("%v: %s", err, said.String())
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/colorprofile"
 	"github.com/shmheap/shmheap/cmd/shmheap/internal/live"
 )
 
@@ -100,6 +102,38 @@ func TestRate(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 0.2: "0.2", 9.94: "9.9", 1234: "1234", 56_789: "56.8k", 2.5e6: "2.5M", -300: "-300"} {
 		if got := Rate(v); got != want {
 			t.Errorf("%v is %q, want %q", v, got, want)
+		}
+	}
+}
+
+// TestLegend: it is whole at 80 columns, names each kind of cell by what the map shows, and without colours, which
+// would tell kinds apart, the map is in letters.
+func TestLegend(t *testing.T) {
+	s := crowded()
+	s.Cells = []live.Cell{{Kind: "large", Fill: 1}, {Kind: "arena", Fill: 1}}
+	m := NewModel(func(int) (*live.Snapshot, error) { return s, nil }, time.Second)
+	m.layout.Letters = false
+	m.Init()
+	last := func() string {
+		lines := strings.Split(strings.TrimRight(m.layout.Render(m.shot), "\n"), "\n")
+		for i, line := range lines {
+			if strings.Contains(line, "map:") {
+				return line + "\n" + lines[i+1]
+			}
+		}
+		return ""
+	}
+	coloured := last()
+	for _, want := range []string{"tables", "slab", "large", "arena", "claimed", "· free", "damaged", "\x1b[35m█\x1b[m\x1b[32m█"} {
+		if !strings.Contains(coloured, want) {
+			t.Errorf("no %q in %q", want, coloured)
+		}
+	}
+	m.Update(tea.ColorProfileMsg{Profile: colorprofile.ASCII})
+	plain := last()
+	for _, want := range []string{"T tables", "L large", "A arena", "! damaged", "mL\x1b", "mA\x1b"} {
+		if !strings.Contains(plain, want) {
+			t.Errorf("no %q in %q", want, plain)
 		}
 	}
 }

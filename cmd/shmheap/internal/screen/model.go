@@ -4,6 +4,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
 	"github.com/shmheap/shmheap/cmd/shmheap/internal/live"
 )
 
@@ -64,6 +65,9 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.layout.Width, m.layout.Height = msg.Width, msg.Height
+	case tea.ColorProfileMsg:
+		// Without colours (NO_COLOR, TERM=dumb) cells of different kinds would look the same.
+		m.layout.Letters = m.layout.Letters || msg.Profile < colorprofile.ANSI
 	case tea.KeyPressMsg:
 		return m, m.key(msg.String())
 	case tick:

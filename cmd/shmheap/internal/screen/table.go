@@ -90,19 +90,28 @@ var colours = map[alloc.SpanKind]string{
 
 // heapMap draws the cells: in blocks as high as the cell is full, or in letters.
 func (l *Layout) heapMap(s *live.Snapshot) []string {
-	title := "map: " + strings.Join(legend(l.Letters || !l.Colour), " ")
-	lines := []string{l.faint(title)}
+	lines := []string{l.legend()}
 	for i := 0; i < len(s.Cells); i += l.width() {
 		lines = append(lines, l.mapLine(s.Cells[i:min(i+l.width(), len(s.Cells))]))
 	}
 	return lines
 }
 
-func legend(letters bool) []string {
-	if letters {
-		return []string{"T tables", "s slab", "S full slab", "L large", "A arena", "c claimed", ". free", "! damaged"}
+// legend says what the cells are; with colours each in its own.
+func (l *Layout) legend() string {
+	if l.Letters || !l.Colour {
+		return l.faint("map: T tables s slab S full slab L large A arena c claimed . free ! damaged")
 	}
-	return []string{"grey tables, ·free", "blue slab", "magenta large", "green arena", "yellow claimed", "red damaged"}
+	words := []string{l.faint("map:")}
+	for _, kind := range []alloc.SpanKind{alloc.SpanTables, alloc.SpanSlab, alloc.SpanLarge, alloc.SpanArena, alloc.SpanClaimed, alloc.SpanFree, alloc.SpanDamaged} {
+		word := l.glyph(live.Cell{Kind: string(kind), Fill: 0.5}) + " " + string(kind)
+		words = append(words, l.styled(word, colourOf(kind)))
+	}
+	return strings.Join(words, "  ")
+}
+
+func colourOf(kind alloc.SpanKind) lipgloss.Style {
+	return lipgloss.NewStyle().Foreground(lipgloss.Color(colours[kind]))
 }
 
 func (l *Layout) mapLine(cells []live.Cell) string {
@@ -117,7 +126,7 @@ func (l *Layout) mapLine(cells []live.Cell) string {
 			run.WriteString(l.glyph(c))
 		}
 		if l.Colour {
-			line.WriteString(lipgloss.NewStyle().Foreground(lipgloss.Color(colours[alloc.SpanKind(cells[0].Kind)])).Render(run.String()))
+			line.WriteString(colourOf(alloc.SpanKind(cells[0].Kind)).Render(run.String()))
 		} else {
 			line.WriteString(run.String())
 		}

@@ -19,11 +19,17 @@ type Barrier struct {
 	parties mem.Half
 	_       mem.Half
 	event   event
-	round   mem.Word             // raised by whoever sees that all have come
+	round   mem.Word             // raised by whoever sees that all have come; its upper half, by who gives up
 	arrived [MaxParties]mem.Word // a peer, and above it the low bits of the round it has come to
 }
 
 const roundShift = 48
+
+// What a party that gives up adds to the word of the round. Who has seen all parties and is about to raise the round
+// fails then and looks again: a party that is counted must not say that it has not come.
+const givenUp = 1 << 32
+
+func roundOf(w uint64) uint64 { return w & (givenUp - 1) }
 
 // Init sets the number of parties, once, before others use the barrier. It returns ErrTooMany.
 func (b *Barrier) Init(parties int) error {
@@ -57,16 +63,34 @@ func (b *Barrier) Wait(ctx context.Context, p Peers) error {
 	if err == nil || at < 0 {
 		return err
 	}
-	own := uint64(p.Peer()) | round<<roundShift
-	if b.round.Load() == round && b.arrived[at].CompareAndSwap(own, 0) {
+	if b.leave(p, round, at) {
 		return err
 	}
 	return nil // they went on just now
 }
 
+// leave takes back that the caller has come, and reports false when the round is over all the same.
+//
+// Killed between the two stores, it may be counted by who saw it before the first: it died after it came.
+func (b *Barrier) leave(p Peers, round uint64, at int) bool {
+	if !b.arrived[at].CompareAndSwap(uint64(p.Peer())|round<<roundShift, 0) {
+		return false
+	}
+	crashpoint.Hit("lock.barrier.after-leave")
+	for {
+		w := b.round.Load()
+		if roundOf(w) != round {
+			return false
+		}
+		if b.round.CompareAndSwap(w, w+givenUp) {
+			return true
+		}
+	}
+}
+
 // arrive enters the caller for the current round. Words of earlier rounds are free.
 func (b *Barrier) arrive(p Peers) (round uint64, at int) {
-	round = b.round.Load()
+	round = roundOf(b.round.Load())
 	for i := range b.table() {
 		w := b.arrived[i].Load()
 		if w != 0 && w>>roundShift == round&(1<<16-1) {
@@ -81,18 +105,37 @@ func (b *Barrier) arrive(p Peers) (round uint64, at int) {
 
 // passed reports whether the round is over, and ends it when all have come.
 func (b *Barrier) passed(round uint64) bool {
-	if b.round.Load() != round {
-		return true
+	for {
+		w := b.round.Load()
+		if roundOf(w) != round {
+			return true
+		}
+		if !b.allCome(round) {
+			return false
+		}
+		if b.end(w) {
+			return true
+		}
 	}
+}
+
+// allCome looks at the words of all parties, one after the other: end must not find that one of them has left since.
+func (b *Barrier) allCome(round uint64) bool {
 	for i := range b.table() {
 		if w := b.arrived[i].Load(); w == 0 || w>>roundShift != round&(1<<16-1) {
 			return false
 		}
 	}
-	if b.round.CompareAndSwap(round, round+1) {
-		crashpoint.Hit("lock.barrier.after-round")
-		b.event.wakeAlways(all)
+	return true
+}
+
+// end raises the round, if its word is still w.
+func (b *Barrier) end(w uint64) bool {
+	if !b.round.CompareAndSwap(w, roundOf(roundOf(w)+1)) {
+		return false
 	}
+	crashpoint.Hit("lock.barrier.after-round")
+	b.event.wakeAlways(all)
 	return true
 }
 

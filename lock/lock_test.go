@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/mem"
 )
 
 // world is a set of peers that a test lets live and die.
@@ -454,4 +455,79 @@ func TestBarrierOfTheDead(t *testing.T) {
 	group.Go(func() { want(t, "wait", b.Wait(t.Context(), one), nil) })
 	want(t, "wait", b.Wait(t.Context(), two), nil)
 	group.Wait()
+}
+
+// TestBarrierGivesUp: a party that leaves while another one has just seen that all have come has not come, or the
+// other one does not go on.
+func TestBarrierGivesUp(t *testing.T) {
+	var w world
+	var b Barrier
+	want(t, "init", b.Init(2), nil)
+	one, two, three := w.join(), w.join(), w.join()
+	round, at := b.arrive(one)
+	b.arrive(two)
+	seen := b.round.Load()
+	if !b.allCome(round) || !b.leave(one, round, at) || b.end(seen) || b.passed(round) {
+		t.Fatalf("one has left, and the other one goes on: round %#x", b.round.Load())
+	}
+	if _, at = b.arrive(three); !b.passed(round) || b.leave(three, round, at) {
+		t.Errorf("two have come, and one of them has left: round %#x", b.round.Load())
+	}
+	if next, at := b.arrive(one); next != round+1 || at < 0 || b.passed(next) {
+		t.Errorf("round %d begins at %d", next, at)
+	}
+}
+
+// TestBarrierOutcomes: parties that give up at any time have come all or none.
+func TestBarrierOutcomes(t *testing.T) {
+	var w world
+	one, two := w.join(), w.join()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	together := 0
+	for i := 0; together < 100 && i < 100_000; i++ {
+		var b Barrier
+		want(t, "init", b.Init(2), nil)
+		first := make(chan error)
+		go func() { first <- b.Wait(ended, one) }()
+		mem.Pause(uint32(i % 800))
+		second := b.Wait(ended, two)
+		if err := <-first; (err == nil) != (second == nil) {
+			t.Fatalf("try %d: one says %v, the other %v", i, err, second)
+		}
+		if second == nil {
+			together++
+		}
+	}
+}
+
+// TestPanics: what panics under a lock leaves it to others, for the process lives on.
+func TestPanics(t *testing.T) {
+	var w world
+	var m Mutex
+	var o Once
+	one, two := w.join(), w.join()
+	r, err := RegisterAt[uint32](make([]byte, 64), 8)
+	want(t, "register", err, nil)
+	panics := func(f func()) {
+		t.Helper()
+		defer func() {
+			if recover() != "oops" {
+				t.Error("does not panic")
+			}
+		}()
+		f()
+	}
+	panics(func() {
+		_, _, _ = NewGuard(one, &m, r).Update(t.Context(), func(uint32) uint32 { panic("oops") })
+	})
+	if _, err := NewGuard(two, &m, r).SetBits(soon(t), 3); err != nil || r.Read() != 3 {
+		t.Errorf("register is %#x, %v", r.Read(), err)
+	}
+	panics(func() { _ = o.Do(t.Context(), one, func(bool) error { panic("oops") }) })
+	told := false
+	want(t, "do", o.Do(soon(t), two, func(again bool) error { told = again; return nil }), nil)
+	if !told || !o.Done() {
+		t.Errorf("told %t, done %t", told, o.Done())
+	}
 }

@@ -20,7 +20,7 @@ const onceDone = 1 << 63
 
 // Do calls f if nobody has yet, and otherwise waits until whoever is at it is done. again tells f that
 // one who was at it died or failed: it may find things half done. An error of f's is returned, and then it
-// has not been done. Do also returns ctx's error. Killed in f, the next one does it.
+// has not been done. Do also returns ctx's error. Killed in f, or with an f that panics, the next one does it.
 func (o *Once) Do(ctx context.Context, p Peers, f func(again bool) error) error {
 	if o.word.Load() == onceDone {
 		return nil
@@ -37,15 +37,19 @@ func (o *Once) Do(ctx context.Context, p Peers, f func(again bool) error) error 
 		return err
 	}
 	crashpoint.Hit("lock.once.after-take")
-	err = f(again)
-	next := uint64(onceDone)
-	if err != nil {
-		next = onceFailed
+	next := uint64(onceFailed)
+	defer func() { o.end(next) }()
+	if err = f(again); err == nil {
+		next = onceDone
 	}
+	return err
+}
+
+// end says that nobody is at it any more.
+func (o *Once) end(next uint64) {
 	o.word.Swap(next)
 	crashpoint.Hit("lock.once.after-done")
 	o.event.wakeAlways(all)
-	return err
 }
 
 // onceFailed is a word without an owner that says that it has been tried.

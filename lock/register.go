@@ -47,8 +47,8 @@ func NewGuard[T uint32 | uint64](p Peers, m *Mutex, r Register[T]) *Guard[T] {
 	return &Guard[T]{mutex: m, peers: p, register: r}
 }
 
-// Update replaces the register's value by f of it, and returns both. f must not block. The errors are
-// those of Mutex.Lock but for ErrOwnerDied.
+// Update replaces the register's value by f of it, and returns both. f must not block; when it panics, the
+// register stays as it was and the lock is free. The errors are those of Mutex.Lock but for ErrOwnerDied.
 func (g *Guard[T]) Update(ctx context.Context, f func(T) T) (before, after T, err error) {
 	err = g.mutex.Lock(ctx, g.peers)
 	if isOwnerDied(err) {
@@ -57,12 +57,13 @@ func (g *Guard[T]) Update(ctx context.Context, f func(T) T) (before, after T, er
 	if err != nil {
 		return 0, 0, err
 	}
+	defer func() { err = g.mutex.Unlock(g.peers) }()
 	before = g.register.Read()
 	after = f(before)
 	crashpoint.Hit("lock.guard.after-read")
 	g.register.Write(after)
 	crashpoint.Hit("lock.guard.after-write")
-	return before, after, g.mutex.Unlock(g.peers)
+	return before, after, nil
 }
 
 // SetBits sets bits and returns what was there before. The errors are Update's.

@@ -31,11 +31,9 @@ func (c *Cond) Wait(ctx context.Context, p Peers, m *Mutex) error {
 		return err
 	}
 	crashpoint.Hit("lock.cond.after-unlock")
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() { c.event.wakeAlways(all) })
-		defer stop()
-	}
+	stop := sys.WhenDone(ctx, func() { c.event.wakeAlways(all) })
 	err := sys.Wait(&c.event.seq, seq, until(ctx, longestSleep))
+	stop()
 	if errors.Is(err, sys.ErrTimeout) {
 		err = nil
 	}

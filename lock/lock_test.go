@@ -531,3 +531,25 @@ func TestPanics(t *testing.T) {
 		t.Errorf("told %t, done %t", told, o.Done())
 	}
 }
+
+// TestEndIsOver: nothing touches a lock any more when a wait has returned because its context has ended: the heap may be
+// closed.
+func TestEndIsOver(t *testing.T) {
+	var w world
+	var m Mutex
+	var c Cond
+	one, two := w.join(), w.join()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	want(t, "lock", m.Lock(t.Context(), one), nil)
+	for range 50 {
+		want(t, "lock", m.Lock(ctx, two), context.Canceled)
+		locked := m.event.seq.Load()
+		want(t, "wait", c.Wait(ctx, one, &m), context.Canceled)
+		waited := c.event.seq.Load()
+		time.Sleep(100 * time.Microsecond)
+		if l, c := m.event.seq.Load()-locked, c.event.seq.Load()-waited; l > 1 || c != 0 { // Wait gives the mutex back once
+			t.Fatalf("sleepers were woken since, %d and %d times", l, c)
+		}
+	}
+}

@@ -66,10 +66,7 @@ func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) erro
 		}
 		mem.Pause(spinPauses)
 	}
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() { e.wakeAlways(all) })
-		defer stop()
-	}
+	defer sys.WhenDone(ctx, func() { e.wakeAlways(all) })()
 	next := attempt{sleepy: true}
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := e.seq.Load()

@@ -89,10 +89,7 @@ func (w *waiter) spinFor(ctx context.Context, d time.Duration, busy error, try f
 }
 
 func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error {
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, w.bell.ringAll)
-		defer stop()
-	}
+	defer sys.WhenDone(ctx, w.bell.ringAll)()
 	if w.state.Load()&w.sticky == 0 {
 		w.state.Or(w.sticky)
 	}

@@ -29,6 +29,8 @@ const (
 	recordLost       = 0xffff
 	recordHeader     = 24
 	streamMagic      = 0x4d41525453484d53
+	streamHeaderSize = 56
+	ringHeader       = 16
 	messageHeader    = 16
 	smallestBlock    = 32
 	mostCopyOrder    = 12
@@ -56,6 +58,7 @@ const (
 	iocKick    = 0x0000b721
 	iocEventFD = 0xc010b722
 	iocQStat   = 0xc060b723
+	iocSeen    = 0xc018b730
 )
 
 type infoArgs struct {
@@ -201,6 +204,15 @@ type streamOpenArgs struct {
 	Flags uint32
 	Bytes uint64
 	FD    int32
+	Pad   uint32
+}
+
+type seenArgs struct {
+	_     structs.HostLayout
+	Size  uint32
+	Flags uint32
+	Rings uint64
+	CPUs  uint32
 	Pad   uint32
 }
 

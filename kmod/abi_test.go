@@ -23,6 +23,7 @@ var arguments = []struct {
 	{"shmheap_queue_wait", waitArgs{}, waitSize}, {"shmheap_queue_eventfd", eventFDArgs{}, eventFDSize},
 	{"shmheap_queue_stat", queueStatArgs{}, queueStatSize}, {"shmheap_copies", copiesArgs{}, copiesSize},
 	{"shmheap_copy", copyArgs{}, copySize}, {"shmheap_stream_open", streamOpenArgs{}, streamOpenSize},
+	{"shmheap_stream_seen", seenArgs{}, seenSize},
 	{"shmheap_message", messageArgs{}, 0}, {"shmheap_stream", streamHeader{}, 0}, {"shmheap_record", recordArgs{}, 0},
 }
 
@@ -38,8 +39,10 @@ var constants = map[string]uint64{
 	"SHMHEAP_IOC_INFO": iocInfo, "SHMHEAP_IOC_CREATE": iocCreate, "SHMHEAP_IOC_OPEN": iocOpen, "SHMHEAP_IOC_STAT": iocStat,
 	"SHMHEAP_IOC_UNLINK": iocUnlink, "SHMHEAP_IOC_PEERS": iocPeers, "SHMHEAP_IOC_QUEUE": iocQueue, "SHMHEAP_IOC_STREAM": iocStream,
 	"SHMHEAP_IOC_COPIES": iocCopies, "SHMHEAP_IOC_SEND": iocSend, "SHMHEAP_IOC_RECV": iocReceive, "SHMHEAP_IOC_WAIT": iocWait,
-	"SHMHEAP_IOC_KICK": iocKick, "SHMHEAP_IOC_EVENTFD": iocEventFD, "SHMHEAP_IOC_QSTAT": iocQStat,
-	"SHMHEAP_FEATURE_REGION": uint64(FeatureRegion), "SHMHEAP_FEATURE_QUEUES": uint64(FeatureQueues),
+	"SHMHEAP_IOC_KICK": iocKick, "SHMHEAP_IOC_EVENTFD": iocEventFD, "SHMHEAP_IOC_QSTAT": iocQStat, "SHMHEAP_IOC_SEEN": iocSeen, "SHMHEAP_FEATURE_SEEN": uint64(FeatureSeen),
+	"sizeof(struct shmheap_stream)": streamHeaderSize, "sizeof(struct shmheap_stream_ring)": ringHeader,
+	"offsetof(struct shmheap_stream_ring, dropped)": 8,
+	"SHMHEAP_FEATURE_REGION":                        uint64(FeatureRegion), "SHMHEAP_FEATURE_QUEUES": uint64(FeatureQueues),
 	"SHMHEAP_FEATURE_CONTROL": uint64(FeatureControl), "SHMHEAP_FEATURE_STREAM": uint64(FeatureStream),
 	"SHMHEAP_FEATURE_COPIES": uint64(FeatureCopies), "SHMHEAP_FEATURE_PUNCH": uint64(FeaturePunch),
 }

@@ -24,6 +24,7 @@ const (
 	copiesSize     = 24
 	copySize       = 48
 	streamOpenSize = 24
+	seenSize       = 24
 )
 
 // Features is what a module can do, a bit each.
@@ -37,9 +38,10 @@ const (
 	FeatureStream
 	FeatureCopies
 	FeaturePunch // storage can be given back
+	FeatureSeen  // a stream that is mapped can be waited for
 )
 
-var featureNames = []string{"region", "queues", "control", "stream", "copies", "punch"}
+var featureNames = []string{"region", "queues", "control", "stream", "copies", "punch", "seen"}
 
 // String names the features.
 func (f Features) String() string {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"time"
 
+	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/sys"
 )
 
@@ -29,19 +31,26 @@ type Record struct {
 type StreamOptions struct {
 	Oldest bool // begin with the oldest record that is there, and not with the next one
 	Buffer int  // bytes that are read at once. 0 means 64 KiB
+	Mapped bool // map the rings and read them in place, with calls for nothing but to sleep. Buffer is not used then
 }
 
-// Stream is a reader of an instance's lossy stream. One goroutine may use it at a time; each Stream gets all
-// records.
+// Stream is a reader of an instance's lossy stream. One goroutine may use it at a time, Close included; each Stream
+// gets all records.
 type Stream struct {
 	file *os.File
 	name string
 	buf  []byte
 	rest []byte // of buf, not returned yet
 	lost uint64
+
+	rings *rings // nil unless they are mapped
+	unmap func() error
+	told  []byte // what the kernel knows of where rings is
+	given uint64
 }
 
-// Stream returns a reader of the instance's stream. It returns ErrNotConnected when it has none.
+// Stream returns a reader of the instance's stream. It returns ErrNotConnected when it has none, and ErrCorrupt when what
+// is mapped makes no sense.
 func (i *Instance) Stream(o *StreamOptions) (*Stream, error) {
 	var v StreamOptions
 	if o != nil {
@@ -55,24 +64,93 @@ func (i *Instance) Stream(o *StreamOptions) (*Stream, error) {
 	if err := sys.Ioctl(i.file, iocStream, &a); err != nil {
 		return nil, wrap("open stream of instance", i.name, err)
 	}
-	return &Stream{file: sys.NewFile(a.FD, i.name+".stream"), name: i.name, buf: make([]byte, max(v.Buffer, longestSlot))}, nil
+	s := &Stream{file: sys.NewFile(a.FD, i.name+".stream"), name: i.name}
+	if !v.Mapped {
+		s.buf = make([]byte, max(v.Buffer, longestSlot))
+		return s, nil
+	}
+	if err := s.mapRings(a.Bytes, v.Oldest); err != nil {
+		return nil, errors.Join(wrap("map stream of instance", i.name, err), s.Close())
+	}
+	return s, nil
+}
+
+// mapRings makes the stream one that is read in place.
+func (s *Stream) mapRings(bytes uint64, oldest bool) error {
+	if bytes > math.MaxInt {
+		return fmt.Errorf("%w: a stream of %d bytes", ErrCorrupt, bytes)
+	}
+	memory, unmap, err := sys.MapPages(s.file, 0, int(bytes), false)
+	if err != nil {
+		return err
+	}
+	s.unmap = unmap
+	if s.rings, err = newRings(mem.Over(memory), oldest); err != nil {
+		return err
+	}
+	s.told = make([]byte, ringHeader*len(s.rings.places))
+	s.rings.seen(s.told)
+	return s.tell()
+}
+
+// tell tells the kernel where the reader is.
+func (s *Stream) tell() error {
+	a := seenArgs{Size: seenSize, CPUs: uint32(len(s.rings.places))}
+	return sys.IoctlBytes(s.file, iocSeen, &a, &a.Rings, s.told)
 }
 
 // Next waits for the next record. Records of one processor come in their order. It returns ctx's error,
 // ErrCorrupt, and os.ErrClosed after Close.
 func (s *Stream) Next(ctx context.Context) (Record, error) {
-	if len(s.rest) == 0 {
-		if err := s.read(ctx); err != nil {
-			return Record{}, fmt.Errorf("stream of instance %q: %w", s.name, err)
-		}
+	next := s.nextRead
+	if s.rings != nil {
+		next = s.nextMapped
 	}
-	r, rest, err := parseRecord(s.rest)
-	s.rest = rest
+	r, err := next(ctx)
 	if err != nil {
 		return Record{}, fmt.Errorf("stream of instance %q: %w", s.name, err)
 	}
 	s.lost += r.Lost
 	return r, nil
+}
+
+func (s *Stream) nextRead(ctx context.Context) (r Record, err error) {
+	if len(s.rest) == 0 {
+		if err := s.read(ctx); err != nil {
+			return r, err
+		}
+	}
+	r, s.rest, err = parseRecord(s.rest)
+	return r, err
+}
+
+// errNothing: there is no record.
+var errNothing = errors.New("nothing")
+
+// nextMapped sleeps on the descriptor, of which the kernel must know then where the reader is. As reads do, it looks at
+// ctx now and then while there are records.
+func (s *Stream) nextMapped(ctx context.Context) (r Record, err error) {
+	const often = 64
+	if s.given++; s.given%often == 0 && ctx.Err() != nil {
+		return r, ctx.Err()
+	}
+	r, found, err := s.rings.next()
+	if found || err != nil {
+		return r, err
+	}
+	err = await(ctx, s.file, sys.Readable, errNothing, func() error {
+		r, found, err = s.rings.next()
+		switch {
+		case found || err != nil:
+			return err
+		case s.rings.seen(s.told):
+			if err := s.tell(); err != nil {
+				return err
+			}
+		}
+		return errNothing
+	})
+	return r, err
 }
 
 // Records returns the records until ctx is done or something else goes wrong: that comes last, as an error.
@@ -96,7 +174,15 @@ func (s *Stream) Lost() uint64 { return s.lost }
 func (s *Stream) File() *os.File { return s.file }
 
 // Close closes the reader.
-func (s *Stream) Close() error { return s.file.Close() }
+func (s *Stream) Close() error {
+	s.rings = nil
+	err := s.file.Close()
+	if s.unmap != nil {
+		err = errors.Join(err, s.unmap())
+		s.unmap = nil
+	}
+	return err
+}
 
 // read fills the buffer, in Go's poller where it has to wait.
 func (s *Stream) read(ctx context.Context) error {

@@ -146,7 +146,10 @@ static ssize_t give_ring(struct reader *r, u32 cpu, char __user *buf, size_t roo
 	return done;
 }
 
-/* give_all() goes round the rings, and begins the next time where it had to stop. */
+/*
+ * give_all() goes round the rings, and begins the next time behind the one where it had to stop: a
+ * ring that is written as fast as it is read does not keep the others from being read.
+ */
 static ssize_t give_all(struct reader *r, char __user *buf, size_t room)
 {
 	ssize_t n, done = 0;
@@ -158,8 +161,7 @@ static ssize_t give_all(struct reader *r, char __user *buf, size_t room)
 		if (n < 0)
 			return done ?: n;
 		done += n;
-		if (!full)
-			r->cpu = (r->cpu + 1) % nr_cpu_ids;
+		r->cpu = (r->cpu + 1) % nr_cpu_ids;
 	}
 	return done ?: full ? -EINVAL : 0;
 }
@@ -212,6 +214,9 @@ static ssize_t stream_read(struct file *file, char __user *buf, size_t room, lof
 		err = wait_event_interruptible(stream_of(r)->wait, arm(r));
 		if (err)
 			return err;
+		/* It has not slept where a record is still being written. */
+		if (signal_pending(current))
+			return -ERESTARTSYS;
 		cond_resched();
 	}
 }
@@ -222,6 +227,51 @@ static __poll_t stream_poll(struct file *file, poll_table *wait)
 
 	poll_wait(file, &stream_of(r)->wait, wait);
 	return arm(r) ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+/*
+ * note_seen() moves the places to where a program that maps says it is: anywhere but ahead of the
+ * writers, as nothing would be there ever.
+ */
+static int note_seen(struct reader *r, const struct shmheap_stream_ring __user *from)
+{
+	struct shmheap_stream_ring seen, *ring;
+	struct place *p;
+	u32 cpu;
+
+	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
+		if (copy_from_user(&seen, from + cpu, sizeof(seen)))
+			return -EFAULT;
+		ring = shmheap_stream_ring(stream_of(r), cpu);
+		if (seen.head > READ_ONCE(ring->head) || seen.dropped > READ_ONCE(ring->dropped))
+			return -EINVAL;
+		p = &r->places[cpu];
+		WRITE_ONCE(p->next, seen.head);
+		WRITE_ONCE(p->dropped, seen.dropped);
+		p->lost = 0;
+	}
+	return 0;
+}
+
+static int ioctl_seen(struct reader *r, unsigned long arg)
+{
+	struct shmheap_stream_seen a;
+	int err = shmheap_args_in(&a, arg, sizeof(a));
+
+	if (err)
+		return err;
+	if (a.flags || a.pad || a.cpus != nr_cpu_ids)
+		return -EINVAL;
+	if (mutex_lock_interruptible(&r->lock))
+		return -ERESTARTSYS;
+	err = note_seen(r, u64_to_user_ptr(a.rings));
+	mutex_unlock(&r->lock);
+	return err;
+}
+
+static long stream_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return cmd == SHMHEAP_IOC_SEEN ? ioctl_seen(file->private_data, arg) : -ENOTTY;
 }
 
 static int stream_mmap(struct file *file, struct vm_area_struct *vma)
@@ -260,6 +310,8 @@ static const struct file_operations stream_operations = {
 	.read = stream_read,
 	.poll = stream_poll,
 	.mmap = stream_mmap,
+	.unlocked_ioctl = stream_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
 	.release = stream_release,
 };
 

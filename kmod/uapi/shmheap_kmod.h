@@ -43,6 +43,7 @@
 #define SHMHEAP_FEATURE_STREAM (1ULL << 3)
 #define SHMHEAP_FEATURE_COPIES (1ULL << 4)
 #define SHMHEAP_FEATURE_PUNCH (1ULL << 5)
+#define SHMHEAP_FEATURE_SEEN (1ULL << 6)
 
 #define SHMHEAP_NAME_SIZE 64 /* with the zero at the end */
 #define SHMHEAP_MAX_BYTES (1ULL << 40) /* of a region */
@@ -326,6 +327,21 @@ struct shmheap_record {
 #define SHMHEAP_RECORD_LOST 0xffff
 
 /*
+ * SEEN, of a stream: where a program that maps it is in each ring, with which read and poll go on
+ * from there. head is the number of the first record that it has not had, dropped how many of the
+ * refused it knows of. EINVAL for what is ahead of the writers. A program that has found nothing
+ * more calls SEEN and then polls: that is told of all that comes behind, and of what was being
+ * written.
+ */
+struct shmheap_stream_seen {
+	__u32 size;
+	__u32 flags; /* 0 */
+	__u64 rings; /* address of a struct shmheap_stream_ring for each ring */
+	__u32 cpus; /* how many: shmheap_stream.cpus */
+	__u32 pad;
+};
+
+/*
  * Control words: SHMHEAP_CONTROL_WORDS of 64 bits at the beginning of the control page, which is a
  * page of the system's size. Programs store with release order, the kernel loads with acquire.
  *
@@ -353,6 +369,8 @@ struct shmheap_record {
 #define SHMHEAP_IOC_KICK _IO(SHMHEAP_IOC_MAGIC, 0x21)
 #define SHMHEAP_IOC_EVENTFD _IOWR(SHMHEAP_IOC_MAGIC, 0x22, struct shmheap_queue_eventfd)
 #define SHMHEAP_IOC_QSTAT _IOWR(SHMHEAP_IOC_MAGIC, 0x23, struct shmheap_queue_stat)
+/* of a stream */
+#define SHMHEAP_IOC_SEEN _IOWR(SHMHEAP_IOC_MAGIC, 0x30, struct shmheap_stream_seen)
 
 SHMHEAP_ASSERT(sizeof(struct shmheap_info) == 64);
 SHMHEAP_ASSERT(sizeof(struct shmheap_create) == 112);
@@ -369,6 +387,7 @@ SHMHEAP_ASSERT(sizeof(struct shmheap_queue_stat) == 96);
 SHMHEAP_ASSERT(sizeof(struct shmheap_copies) == 24);
 SHMHEAP_ASSERT(sizeof(struct shmheap_copy) == 48);
 SHMHEAP_ASSERT(sizeof(struct shmheap_stream_open) == 24);
+SHMHEAP_ASSERT(sizeof(struct shmheap_stream_seen) == 24);
 SHMHEAP_ASSERT(sizeof(struct shmheap_stream) == 56);
 SHMHEAP_ASSERT(sizeof(struct shmheap_stream_ring) == 16);
 SHMHEAP_ASSERT(sizeof(struct shmheap_record) == 24);

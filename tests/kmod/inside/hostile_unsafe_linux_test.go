@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -52,6 +53,10 @@ var calls = []struct {
 	{0x0000b721, 0, nil},
 	{0xc010b722, 16, func(s *strangerState, b []byte) { put32(b[8:], uint32(s.fd())) }},
 	{0xc060b723, 96, nil},
+	{0xc018b730, 24, func(s *strangerState, b []byte) {
+		put64(b[8:], uint64(s.address()))
+		put32(b[16:], s.pick32(uint32(runtime.NumCPU()), s.Uint32()))
+	}},
 }
 
 func fillCopy(s *strangerState, b []byte) {
@@ -189,6 +194,9 @@ func (s *strangerState) run(end time.Time, act func(*strangerState)) error {
 	}
 	return nil
 }
+
+// addressOf returns where bytes are.
+func addressOf(b []byte) int64 { return int64(uintptr(unsafe.Pointer(&b[0]))) }
 
 func (s *strangerState) fd() int { return s.fds[s.IntN(len(s.fds))] }
 

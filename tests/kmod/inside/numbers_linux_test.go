@@ -61,6 +61,45 @@ func TestNumbers(t *testing.T) {
 	compare(t, "a record of 32 bytes of the kernel", kernelNumbers(t, i.Name())...)
 }
 
+// TestStreamNumbers measures what it costs a program to read a record, in place and by calls, when so many are there at once.
+func TestStreamNumbers(t *testing.T) {
+	i := controlled(t, &kmod.InstanceOptions{StreamOrder: 13})
+	for _, batch := range []uint64{1, 16, 256, 4096} {
+		each := map[bool]time.Duration{}
+		for _, way := range ways {
+			s := must[*kmod.Stream](t)(i.Stream(&kmod.StreamOptions{Mapped: way.mapped}))
+			each[way.mapped] = perRecord(t, i, s, batch)
+			closeAll(t, s)
+		}
+		compare(t, fmt.Sprintf("reading a record, %d at once", batch), measured{"mapped", each[true]}, measured{"read", each[false]})
+	}
+}
+
+// perRecord has the kernel write about as many records as a batch has, and reads them, several times.
+func perRecord(t *testing.T, i *kmod.Instance, s *kmod.Stream, batch uint64) time.Duration {
+	const most = 64 // a tick
+	records, written := must[kmod.Word](t)(i.Control(wordRecords)), must[kmod.Word](t)(i.Control(wordWritten))
+	ask, answer := must[kmod.Word](t)(i.Control(wordAsk)), must[kmod.Word](t)(i.Control(wordAnswer))
+	var took time.Duration
+	sum, begin := uint64(0), written.Load()
+	for n := range max(min(512/batch, 64), 4) {
+		records.Store(min(batch, most))
+		eventually(t, "a batch is written", func() bool { return written.Load() >= begin+sum+batch })
+		records.Store(0)
+		ask.Store(n + batch<<32)
+		eventually(t, "the last tick passes", func() bool { return answer.Load() == n+batch<<32 })
+		end, start := written.Load()-begin, time.Now()
+		for ; sum < end; sum++ {
+			r, err := s.Next(t.Context())
+			if err != nil || r.Lost != 0 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		took += time.Since(start)
+	}
+	return took / time.Duration(sum)
+}
+
 // bounceAll sends offsets to the kernel and receives them back, as many at once as fit.
 func bounceAll(t *testing.T, commands *kmod.Receiver, replies *kmod.Sender, off uint64, n int) {
 	ctx := patient(t)

@@ -26,29 +26,30 @@ var ErrConfig = errors.New("options got lost")
 //go:embed configs
 var configs embed.FS
 
-// recipe is what a kernel is built from here.
+// recipe is what a kernel is built from here: the sources of a series, and fragments of a configuration.
 type recipe struct {
+	series    string
 	arch      string
 	fragments []string // one that is to have more gets a fragment more, or lines in one
 }
 
 // recipes are the kernels that are built here.
 var recipes = map[string]recipe{
-	"kasan": {"amd64", []string{"base", "amd64", "samples", "kasan"}},
-	"kcsan": {"amd64", []string{"base", "amd64", "samples", "kcsan"}},
-	"64k":   {"arm64", []string{"base", "arm64", "samples", "64k"}},
+	"kasan":      {"6.12", "amd64", []string{"base", "amd64", "samples", "kasan"}},
+	"kcsan":      {"6.12", "amd64", []string{"base", "amd64", "samples", "kcsan"}},
+	"64k":        {"6.12", "arm64", []string{"base", "arm64", "samples", "64k"}},
+	"6.18":       {"6.18", "amd64", []string{"base", "amd64", "samples"}},
+	"6.18-kasan": {"6.18", "amd64", []string{"base", "amd64", "samples", "kasan"}},
 }
 
 // targets are what make calls a processor, and the image that it is to build: x86 is of 64 bits where asked for, and
 // other than x86_64 in what it has without being asked.
 var targets = map[string]struct{ arch, image string }{"amd64": {"x86", "bzImage"}, "arm64": {"arm64", "Image"}}
 
-// sourceSeries is what they are built from.
-const sourceSeries = "6.12"
-
-// Debug returns a kernel that Debian has none of: for amd64 one that watches itself, "kasan" or "kcsan"; for arm64
-// one with pages of 64 KiB, "64k". It is built when the cache has none, which takes minutes; tell is called with a
-// line now and then. ErrNoCompiler is returned when there is none for its processor.
+// Debug returns a kernel that Debian has none of. For amd64 "kasan" and "kcsan", of 6.12, and "6.18-kasan" watch
+// themselves, and "6.18" is of a series that Debian 12 has no packages of; for arm64 "64k" has pages of 64 KiB. It is
+// built when the cache has none, which takes minutes; tell is called with a line now and then. ErrNoCompiler is
+// returned when there is none for its processor.
 func Debug(name string, tell func(string)) (Kernel, error) {
 	r, ok := recipes[name]
 	if !ok {
@@ -63,7 +64,7 @@ func Debug(name string, tell func(string)) (Kernel, error) {
 
 // kernel returns the kernel of a recipe, and builds it before that if it is not there.
 func (r recipe) kernel(name string, tell func(string)) (Kernel, error) {
-	source, err := Source(sourceSeries)
+	source, err := Source(r.series)
 	if err != nil {
 		return Kernel{}, err
 	}
@@ -112,53 +113,6 @@ func fragmentsText(names []string) (string, error) {
 		all.Write(text)
 	}
 	return all.String(), nil
-}
-
-// Source returns the directory of a kernel's sources, unpacked.
-func Source(series string) (string, error) {
-	name := "linux-source-" + series
-	have, err := sourceInCache(name)
-	if err != nil || have != "" {
-		return have, err
-	}
-	a, err := newApt("amd64") // the same for all
-	if err != nil {
-		return "", err
-	}
-	version, err := a.version(name)
-	if err != nil {
-		return "", err
-	}
-	return cached(filepath.Join("guest", "source", name+"-"+version), func(dir string) error {
-		return unpackSource(a, dir, name)
-	})
-}
-
-// sourceInCache returns sources that are there already, of whatever version, or "".
-func sourceInCache(name string) (string, error) {
-	cache, err := Cache()
-	if err != nil {
-		return "", err
-	}
-	found, err := filepath.Glob(filepath.Join(cache, "guest", "source", name+"-*.done"))
-	if err != nil || len(found) == 0 {
-		return "", err
-	}
-	return strings.TrimSuffix(found[len(found)-1], ".done"), nil
-}
-
-func unpackSource(a *apt, dir, name string) error {
-	deb, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(deb)
-	if err := a.unpack(filepath.Join(deb, "root"), name); err != nil {
-		return err
-	}
-	archive := filepath.Join(deb, "root", "usr", "src", name+".tar.xz")
-	_, err = output(exec.Command("tar", "-C", dir, "--strip-components=1", "-xf", archive))
-	return err
 }
 
 // build configures and builds a kernel in dir, and what modules are built against.

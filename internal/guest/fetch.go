@@ -32,7 +32,10 @@ func Fetch(arch, name string) (root string, err error) {
 
 // apt is the package manager with lists of its own for another architecture: that of the system is
 // neither asked nor changed, and no rights are needed.
-type apt struct{ arch, lists string }
+type apt struct {
+	arch, lists string
+	sources     string // a file that names what it follows; "" for what the system does
+}
 
 // apts keeps this process from asking twice.
 var apts sync.Map
@@ -124,6 +127,9 @@ func (a *apt) run(dir, program string, args ...string) (string, error) {
 		"-oAPT::Architecture=" + a.arch, "-oAPT::Architectures=" + a.arch,
 		"-oDir::State=" + filepath.Join(a.lists, "state"), "-oDir::State::status=/dev/null",
 		"-oDir::Cache=" + filepath.Join(a.lists, "cache"), "-oAPT::Sandbox::User=root",
+	}
+	if a.sources != "" {
+		options = append(options, "-oDir::Etc::sourcelist="+a.sources, "-oDir::Etc::sourceparts=/dev/null")
 	}
 	cmd := exec.Command(program, append(options, args...)...)
 	cmd.Dir = dir

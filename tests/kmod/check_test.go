@@ -16,8 +16,10 @@ func TestSparse(t *testing.T) {
 	if _, err := exec.LookPath("sparse"); err != nil {
 		shmtest.Skip(t, err.Error(), "install sparse")
 	}
-	for _, k := range []struct{ arch, series string }{{"amd64", "6.1"}, {"amd64", "6.12"}, {"arm64", "6.12"}} {
-		l := &lab{t: t, kernel: debian(t, k.arch, k.series)}
+	for _, k := range []guest.Kernel{
+		debian(t, "amd64", "6.1"), debian(t, "amd64", "6.12"), debug(t, "6.18"), debian(t, "arm64", "6.12"),
+	} {
+		l := &lab{t: t, kernel: k}
 		l.build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2")
 	}
 }

@@ -11,6 +11,7 @@ var detectors = map[string][]struct{ bug, complaint string }{
 		{"freed", "BUG: KASAN: slab-use-after-free in plant_freed"}, {"warn", "WARNING: .*plant_warn"},
 	},
 	"kcsan": {{"race", `BUG: KCSAN: data-race in racer \[planted\]`}, {"warn", "WARNING: .*plant_warn"}},
+	"6.18":  {{"warn", "WARNING: .*plant_warn"}},
 	"":      {{"warn", "WARNING: .*plant_warn"}},
 }
 

@@ -40,6 +40,9 @@ func TestDebian(t *testing.T) {
 	}
 }
 
+// TestNewest runs everything in the newest series that is promised, of which Debian 12 has no packages.
+func TestNewest(t *testing.T) { newLab(t, debug(t, "6.18")).everything("6.18") }
+
 // TestKASAN runs everything in a kernel that watches memory, locks and leaks.
 func TestKASAN(t *testing.T) { newLab(t, debug(t, "kasan")).everything("kasan") }
 

@@ -208,8 +208,12 @@ static int start(struct partner *p)
 	p->pushes = shmheap_channel(p->instance, 3);
 	if (IS_ERR(p->pushes))
 		return PTR_ERR(p->pushes);
+#ifdef PARTNER_HAVE_HRTIMER_SETUP /* since 6.13; the other way went with 6.15 */
+	hrtimer_setup(&p->timer, tick, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+#else
 	hrtimer_init(&p->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	p->timer.function = tick;
+#endif
 	p->ticking = true;
 	hrtimer_start(&p->timer, ms_to_ktime(2), HRTIMER_MODE_REL);
 	return 0;

@@ -69,17 +69,36 @@ func (b *bin) reload() bool {
 // reportEvery is how many blocks may go before the cache's record says so.
 const reportEvery = 1024
 
-// again takes a block that was freed meanwhile in the word of a bin without free bits. It is reload where nothing
-// else is to be done, and the most frequent end of the short way of Alloc. It returns nil where that is not so.
-func (b *bin) again() unsafe.Pointer {
-	free := b.word.Peek() & b.mask
-	if free == 0 || b.allocs > reportEvery || b.setting == nil || b.setting.Load()|b.rate != 0 {
+// again takes a block of a bin without free bits, where nothing else is to be done for that: one that was freed in the
+// word meanwhile, or one of the slab's words behind it. It is the most frequent end of the short way of Alloc. It returns
+// nil where that is not so.
+func (b *bin) again(a *Allocator) unsafe.Pointer {
+	if b.allocs > reportEvery || b.setting == nil || b.setting.Load()|b.rate != 0 {
 		return nil
 	}
 	b.allocs += uint64(bits.OnesCount64(b.given))
+	b.given = 0
+	free := b.word.Peek() & b.mask
+	if free == 0 {
+		if free = b.ahead(a); free == 0 {
+			return nil
+		}
+	}
 	b.free, b.given = free, free
 	b.assertLoaded()
 	return b.take()
+}
+
+// ahead moves on to the next word of the slab that has free blocks, and returns which; 0 when none has.
+func (b *bin) ahead(a *Allocator) uint64 {
+	p := &a.bitmap[b.class]
+	for at := b.index + 1; at < len(b.slab.local); at++ {
+		if free := b.slab.local[at].Peek() & p.valid(uint64(at)); free != 0 {
+			b.aim(a, at)
+			return free
+		}
+	}
+	return 0
 }
 
 // count notes which blocks went since free was loaded or counted last.
@@ -102,10 +121,14 @@ func (b *bin) findWord(a *Allocator) bool {
 }
 
 func (b *bin) point(a *Allocator, at int) {
-	p := &a.bitmap[b.class]
-	b.index, b.word = at, &b.slab.local[at]
-	b.mask = p.valid(uint64(at))
+	b.aim(a, at)
 	b.reload()
+}
+
+// aim makes a word of the slab the bin's, which has no free bits.
+func (b *bin) aim(a *Allocator, at int) {
+	b.index, b.word = at, &b.slab.local[at]
+	b.mask = a.bitmap[b.class].valid(uint64(at))
 	b.first = a.memory.Pointer(b.slab.head<<layout.GranuleShift + uint64(at)*64*b.size)
 }
 

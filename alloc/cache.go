@@ -16,11 +16,12 @@ import (
 // independent, in one process and across processes. Its record lies in the heap, so that survivors
 // can return everything it held when its process dies.
 type Cache struct {
-	shared bins // first, so that no front crosses a cache line
-	slots  slots
+	slots  slots              // first, where Free finds them with a short displacement
 	far    *[farSlots]farSlot // nil until a block of others is freed
+	a      *Allocator
+	_      [24]byte // no front crosses a cache line
+	shared bins
 
-	a       *Allocator
 	id      uint16
 	record  *layout.Cache
 	closed  bool

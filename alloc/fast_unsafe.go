@@ -43,24 +43,16 @@ var noBlocks mem.Word
 //
 //go:nosplit
 func (c *Cache) Alloc(size uint64) (unsafe.Pointer, error) {
-	if p := c.shared.take(size); p != nil {
-		return p, nil
+	if size <= layout.MaxSmall {
+		if b := c.shared.front(size); b.free != 0 {
+			return b.take(), nil
+		}
 	}
 	return c.allocSlow(size)
 }
 
-// take is the short way of Alloc. It returns nil where that does not lead to a block.
-func (s *bins) take(size uint64) unsafe.Pointer {
-	if size > layout.MaxSmall {
-		return nil
-	}
-	return s.front(size).take()
-}
-
+// take takes the block of the lowest free bit. There must be one.
 func (b *front) take() unsafe.Pointer {
-	if b.free == 0 {
-		return nil
-	}
 	i := bits.TrailingZeros64(b.free)
 	b.free &^= 1 << (i & 63)
 	b.word.Set(b.word.Peek() &^ (1 << (i & 63)))
@@ -80,24 +72,32 @@ type slot struct {
 // each other out, which costs the long way; a cache has at least twice as many places as granules. A slot is
 // right as long as it is there, because only the owner of a slab can give it up.
 type slots struct {
-	table unsafe.Pointer // of mask+1 slots
-	mask  uintptr
-	used  int // granules entered
+	table unsafe.Pointer // of places() slots
+	mask  uintptr        // of what the address of a slot in the table takes from that of a block
+	used  int            // granules entered
 }
 
 var noSlot slot
 
 func (t *slots) at(addr uintptr) *slot {
-	return (*slot)(unsafe.Add(t.table, (addr>>layout.GranuleShift&t.mask)*unsafe.Sizeof(slot{})))
+	return (*slot)(unsafe.Add(t.table, addr/(layout.GranuleSize/unsafe.Sizeof(slot{}))&t.mask))
 }
 
-// Free implements Source. The short way is for blocks of the cache's own shared slabs.
+func (t *slots) places() int { return int(t.mask/unsafe.Sizeof(slot{})) + 1 }
+
+// Free implements Source. The short way is for blocks of the cache's own shared slabs. What it does is slot.index
+// and slot.free, written here so that each comparison is one jump to the long way.
 //
 //go:nosplit
 func (c *Cache) Free(p unsafe.Pointer) error {
 	s := c.slots.at(uintptr(p))
-	if i, ok := s.index(uintptr(p)); ok && s.free(i) {
-		return nil
+	rel := uintptr(p) - s.start
+	if product := uint64(rel) * uint64(s.recip); rel < uintptr(s.extent) && uint32(product) < s.recip {
+		local, remote := s.words(product >> 32)
+		if word, bit := local.Peek(), uint64(1)<<(product>>32&63); (word|remote.Peek())&bit == 0 {
+			local.Set(word | bit)
+			return nil
+		}
 	}
 	return c.freeSlow(p)
 }
@@ -111,22 +111,15 @@ func (s *slot) index(addr uintptr) (uint64, bool) {
 	return product >> 32, rel < uintptr(s.extent) && uint32(product) < s.recip
 }
 
-// free frees block i by one plain store that sets its bit, unless it is free.
-func (s *slot) free(i uint64) bool {
-	local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
-	remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
-	word, bit := local.Peek(), uint64(1)<<(i&63)
-	if (word|remote.Load())&bit != 0 {
-		return false
-	}
-	local.Set(word | bit)
-	return true
+// words returns the words that have the bits of block i.
+func (s *slot) words(i uint64) (local, remote *mem.Word) {
+	return (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8)), (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
 }
 
 func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {
 	if size <= layout.MaxSmall {
 		b := &c.shared.all[layout.ClassOf(size)]
-		if p := b.again(); p != nil {
+		if p := b.again(c.a); p != nil {
 			return p, nil
 		}
 		if c.report(b); !b.sampleDue() && b.reload() {
@@ -163,8 +156,7 @@ func (c *Cache) freeFar(p unsafe.Pointer) bool {
 	if !ok || s.state.Load() != s.want {
 		return false
 	}
-	local := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.local), i/64*8))
-	remote := (*mem.Word)(unsafe.Add(unsafe.Pointer(s.remote), i/64*8))
+	local, remote := s.words(i)
 	bit := uint64(1) << (i & 63)
 	c.assertFar(uint64(uintptr(p)-uintptr(c.a.memory.Pointer(0))), local, remote, bit)
 	if (local.Load()|remote.Load())&bit != 0 || remote.Or(bit)&bit != 0 {
@@ -216,7 +208,7 @@ func (c *Cache) enterSlab(s slab) {
 		return
 	}
 	n := uint64(layout.Classes[s.class].Granules)
-	if c.slots.used += int(n); uintptr(2*c.slots.used) > c.slots.mask+1 {
+	if c.slots.used += int(n); 2*c.slots.used > c.slots.places() {
 		c.slots.grow()
 	}
 	for g := range n {
@@ -257,10 +249,10 @@ func (c *Cache) leaveSlab(s slab) {
 
 // grow makes room for four times as many granules as there are.
 func (t *slots) grow() {
-	old := unsafe.Slice((*slot)(t.table), t.mask+1)
+	old := unsafe.Slice((*slot)(t.table), t.places())
 	n := uintptr(1) << bits.Len(uint(max(4*t.used, 64)-1))
 	table := make([]slot, n)
-	t.table, t.mask = unsafe.Pointer(unsafe.SliceData(table)), n-1
+	t.table, t.mask = unsafe.Pointer(unsafe.SliceData(table)), (n-1)*unsafe.Sizeof(slot{})
 	for _, s := range old {
 		for g := uintptr(0); g < uintptr(s.extent); g += layout.GranuleSize {
 			*t.at(s.start + g) = s

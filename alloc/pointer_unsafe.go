@@ -141,16 +141,27 @@ func (c *Cache) UsableSize(p unsafe.Pointer) (uint64, error) {
 //
 //go:nosplit
 func (a *Allocator) Alloc(size uint64) (unsafe.Pointer, error) {
-	if p := a.near.enter(goroutine.ID()); p != nil {
-		var err error
-		block := p.cache.shared.take(size)
-		if block == nil {
-			block, err = p.cache.allocSlow(size)
-		}
-		p.leave()
-		return block, err
+	id := goroutine.ID()
+	at := a.near.at(id)
+	p := at.Load()
+	if p.owner != id {
+		return a.allocLeased(size)
 	}
-	return a.allocLeased(size)
+	p.busy.Set(1)
+	if at.Load() != p {
+		p.leave()
+		return a.allocLeased(size)
+	}
+	if size <= layout.MaxSmall {
+		if b := p.cache.shared.front(size); b.free != 0 {
+			block := b.take()
+			p.leave()
+			return block, nil
+		}
+	}
+	block, err := p.cache.allocSlow(size)
+	p.leave()
+	return block, err
 }
 
 func (a *Allocator) allocLeased(size uint64) (unsafe.Pointer, error) {
@@ -235,16 +246,30 @@ func (a *Allocator) AllocInto(dst *unsafe.Pointer, size uint64) error {
 //
 //go:nosplit
 func (a *Allocator) Free(block unsafe.Pointer) error {
-	if p := a.near.enter(goroutine.ID()); p != nil {
-		var err error
-		s := p.cache.slots.at(uintptr(block))
-		if i, ok := s.index(uintptr(block)); !ok || !s.free(i) {
-			err = p.cache.freeSlow(block)
-		}
-		p.leave()
-		return err
+	id := goroutine.ID()
+	at := a.near.at(id)
+	p := at.Load()
+	if p.owner != id {
+		return a.freeLeased(block)
 	}
-	return a.freeLeased(block)
+	p.busy.Set(1)
+	if at.Load() != p {
+		p.leave()
+		return a.freeLeased(block)
+	}
+	s := p.cache.slots.at(uintptr(block))
+	rel := uintptr(block) - s.start
+	if product := uint64(rel) * uint64(s.recip); rel < uintptr(s.extent) && uint32(product) < s.recip {
+		local, remote := s.words(product >> 32)
+		if word, bit := local.Peek(), uint64(1)<<(product>>32&63); (word|remote.Peek())&bit == 0 {
+			local.Set(word | bit)
+			p.leave()
+			return nil
+		}
+	}
+	err := p.cache.freeSlow(block)
+	p.leave()
+	return err
 }
 
 func (a *Allocator) freeLeased(block unsafe.Pointer) error {

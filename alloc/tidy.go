@@ -50,10 +50,12 @@ func (c *Cache) dropEmpty(b *bin) {
 		return
 	}
 	s := c.a.slab(head, b.state(c.id))
-	b.collected += c.a.collect(s)
-	if !c.a.isEmpty(s) || c.releaseSlab(b, s) != nil {
-		b.queue.push(head)
+	if c.a.isUnused(s) {
+		if b.collected += c.a.collect(s); c.a.isEmpty(s) && c.releaseSlab(b, s) == nil {
+			return
+		}
 	}
+	b.queue.push(head)
 }
 
 // dropOrphans gives the empty slabs back that nobody owns. It adopts each first, so that of several that do so at
@@ -80,7 +82,13 @@ func (c *Cache) dropOrphans() (n int) {
 	return n
 }
 
-// isUnused reports whether all blocks are free, collected or not.
+// isUnused reports whether all blocks are free, collected or not. In most slabs the first word says that they are not.
 func (a *Allocator) isUnused(s slab) bool {
-	return a.countFree(s) == uint64(layout.Classes[s.class].Blocks)
+	p := &a.bitmap[s.class]
+	for i := range s.local {
+		if valid := p.valid(uint64(i)); (s.local[i].Load()|s.remote[i].Load())&valid != valid {
+			return false
+		}
+	}
+	return true
 }

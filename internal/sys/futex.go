@@ -1,6 +1,11 @@
 package sys
 
-import "errors"
+import (
+	"errors"
+	"time"
+
+	"github.com/shmheap/shmheap/internal/mem"
+)
 
 // Waiting on a word that processes share, behind one contract:
 //
@@ -25,3 +30,22 @@ const (
 
 // CannotTell is what Wake returns where the system does not say how many it woke.
 const CannotTell = -1
+
+// longestNap is how late poll may notice that the word has changed.
+const longestNap = time.Millisecond
+
+// poll is Wait where the system cannot wait for the word.
+func poll(w *mem.Half, value uint32, d time.Duration) error {
+	begin := time.Now()
+	for nap := 20 * time.Microsecond; w.Load() == value; nap = min(2*nap, longestNap) {
+		if d >= 0 {
+			left := d - time.Since(begin)
+			if left <= 0 {
+				return ErrTimeout
+			}
+			nap = min(nap, left)
+		}
+		time.Sleep(nap)
+	}
+	return nil
+}

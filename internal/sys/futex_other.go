@@ -11,24 +11,8 @@ import (
 // WaitMethod is how Wait waits.
 const WaitMethod = WaitPoll
 
-// longestNap is how late Wait may notice that the word has changed.
-const longestNap = time.Millisecond
-
 // Wait is described in futex.go.
-func Wait(w *mem.Half, value uint32, d time.Duration) error {
-	begin := time.Now()
-	for nap := 20 * time.Microsecond; w.Load() == value; nap = min(2*nap, longestNap) {
-		if d >= 0 {
-			left := d - time.Since(begin)
-			if left <= 0 {
-				return ErrTimeout
-			}
-			nap = min(nap, left)
-		}
-		time.Sleep(nap)
-	}
-	return nil
-}
+func Wait(w *mem.Half, value uint32, d time.Duration) error { return poll(w, value, d) }
 
 // Wake is described in futex.go. Nobody can be woken.
 func Wake(w *mem.Half, n int) (int, error) { return CannotTell, nil }

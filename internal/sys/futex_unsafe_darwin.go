@@ -39,8 +39,10 @@ func Wait(w *mem.Half, value uint32, d time.Duration) error {
 	_, _, errno := syscall.Syscall6(sysUlockWait, ulockShared, uintptr(unsafe.Pointer(w)), uintptr(value),
 		uintptr(limit/time.Microsecond), 0, 0)
 	switch {
-	case errno == 0 || errors.Is(errno, unix.EINTR) || errors.Is(errno, unix.EFAULT): // paged out: look again
+	case errno == 0 || errors.Is(errno, unix.EINTR):
 		return nil
+	case errors.Is(errno, unix.EFAULT): // paged out
+		return poll(w, value, d)
 	case errors.Is(errno, unix.ETIMEDOUT):
 		if d > longestUlockWait {
 			return nil

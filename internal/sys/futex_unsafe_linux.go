@@ -27,9 +27,6 @@ const (
 	futexAnyBit     = 0xffffffff
 )
 
-// longestNap is how late Wait may notice that the word has changed, in memory that the kernel cannot wait on.
-const longestNap = time.Millisecond
-
 // Wait is described in futex.go.
 func Wait(w *mem.Half, value uint32, d time.Duration) error {
 	p, bits := standInFor(w)
@@ -60,9 +57,8 @@ func futexWait(w *mem.Half, value uint32, d time.Duration, bits uintptr) error {
 		return nil
 	case errors.Is(errno, unix.ETIMEDOUT):
 		return ErrTimeout
-	case errors.Is(errno, unix.EFAULT): // the memory of a device, which has no pages to sleep on: look again
-		time.Sleep(longestNap)
-		return nil
+	case errors.Is(errno, unix.EFAULT): // the memory of a device, which has no pages to sleep on
+		return poll(w, value, d)
 	}
 	return os.NewSyscallError("futex", errno)
 }

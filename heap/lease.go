@@ -29,6 +29,7 @@ type leases struct {
 	mu   sync.Mutex
 	mine map[int]bool
 	seen []sighting
+	last time.Time // when round was called
 
 	expelled atomic.Bool
 	stop     chan struct{}
@@ -49,7 +50,8 @@ func newLeases(table []layout.Lease, maxPeers uint32, term time.Duration) *lease
 	rand.Read(number[:]) // never fails
 	l := &leases{
 		table: table, peers: int64(maxPeers), term: term, self: binary.LittleEndian.Uint64(number[:]) | 1,
-		mine: make(map[int]bool), seen: make([]sighting, len(table)), stop: make(chan struct{}),
+		mine: make(map[int]bool), seen: make([]sighting, len(table)), last: time.Now(),
+		stop: make(chan struct{}),
 	}
 	l.stopped.Go(l.run)
 	return l
@@ -71,23 +73,23 @@ func (l *leases) close() {
 func (l *leases) run() {
 	ticker := time.NewTicker(l.term / beatsPerTerm)
 	defer ticker.Stop()
-	for last := time.Now(); ; {
+	for {
 		select {
 		case <-l.stop:
 			return
 		case <-ticker.C:
+			l.round(time.Now())
 		}
-		now := time.Now()
-		l.round(now, now.Sub(last) > l.term/2)
-		last = now
 	}
 }
 
 // round does what is due. After a stop of this process it forgets what it has seen: the others may have been
 // stopped with it.
-func (l *leases) round(now time.Time, afterStop bool) {
+func (l *leases) round(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	afterStop := l.wasStopped(now)
+	l.last = now
 	for i := range l.mine {
 		if l.table[i].Holder.Load() != l.self {
 			l.expelled.Store(true)
@@ -102,6 +104,10 @@ func (l *leases) round(now time.Time, afterStop bool) {
 	}
 }
 
+// wasStopped reports whether this process has not looked for so long that what it has seen says nothing about others. The
+// caller holds mu.
+func (l *leases) wasStopped(now time.Time) bool { return now.Sub(l.last) > l.term/2 }
+
 // expired reports whether whoever holds a lease has not moved for the term. The caller holds mu.
 func (l *leases) expired(i int, holder uint64, now time.Time) bool {
 	beat, s := l.table[i].Beat.Load(), &l.seen[i]
@@ -109,7 +115,7 @@ func (l *leases) expired(i int, holder uint64, now time.Time) bool {
 		*s = sighting{holder, beat, now}
 		return false
 	}
-	return now.Sub(s.since) > l.term
+	return now.Sub(s.since) > l.term && !l.wasStopped(now)
 }
 
 // index returns which lease stands for a byte lock.
@@ -197,6 +203,24 @@ func (l *leases) held(off int64) (bool, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.table[i].Holder.Load()
-	return w != 0 && w != l.self && !l.expired(i, w, time.Now()), nil
+	return l.lives(i), nil
+}
+
+// lives reports whether somebody else holds a lease. One that has expired is taken away, so that the answer is one for all
+// machines, whatever they have seen, and the holder, should it only have been stopped, finds that it is expelled: what it had is
+// others' from here on. The caller holds mu.
+func (l *leases) lives(i int) bool {
+	holder := &l.table[i].Holder
+	for {
+		w := holder.Load()
+		if w == 0 || w == l.self {
+			return false
+		}
+		if !l.expired(i, w, time.Now()) {
+			return true
+		}
+		if holder.CompareAndSwap(w, 0) {
+			return false
+		}
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,8 +34,8 @@ func sharedMemory(t *testing.T, size int64) *os.File {
 	return f
 }
 
-// runFar attaches to the heap in the memory of its argument, adds 1 to its first word of data, and closes it when it is
-// told to.
+// runFar attaches to the heap in the memory of its argument, adds 1 to its first word of data, says when it is asked what
+// Commit returns, and closes the heap when it is told to.
 func runFar() error {
 	f, err := os.OpenFile(os.Args[1], os.O_RDWR, 0)
 	if err != nil {
@@ -45,7 +47,9 @@ func runFar() error {
 	}
 	h.Memory().Word(data(h, 0)).Add(1)
 	fmt.Println(uint64(h.Peer()))
-	shmtest.Listen()
+	for shmtest.Listen() == "commit" {
+		fmt.Println(h.Commit(data(h, 0), 8))
+	}
 	return h.Close()
 }
 
@@ -138,6 +142,48 @@ func TestExpelled(t *testing.T) {
 	}
 	if err := h.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStoppedIsExpelled: a process that others have taken for dead, because it was stopped, is dead for good and for everybody,
+// also for who has not seen it stand still, and finds so itself.
+func TestStoppedIsExpelled(t *testing.T) {
+	f := sharedMemory(t, 16<<20)
+	h := mustShare(t, f)
+	stopped, id := far(t, f)
+	stopped.Signal(syscall.SIGSTOP)
+	shmtest.Until(t, "the stopped one is dead", func() bool { alive, err := h.Alive(id); return err == nil && !alive })
+	stopped.Signal(syscall.SIGCONT)
+	if holder := h.leases.table[id.Slot()].Holder.Load(); holder != 0 {
+		t.Errorf("who comes now finds the lease of %#x, and takes it for living", holder)
+	}
+	wantLives(t, h, id, false)
+	shmtest.Until(t, "it finds so", func() bool { return stopped.Ask("commit") != "<nil>" })
+	if got := stopped.Ask("commit"); !strings.Contains(got, ErrExpelled.Error()) {
+		t.Errorf("it finds: %s", got)
+	}
+	stopped.Tell("close")
+	stopped.Succeed()
+	wantLives(t, h, id, false)
+}
+
+// TestStoppedTogether: who was stopped itself takes nobody for dead before it has looked again, as the other may have been stopped
+// with it.
+func TestStoppedTogether(t *testing.T) {
+	const term, other = time.Hour, 7
+	l := newLeases(make([]layout.Lease, 4), 4, term)
+	defer l.close()
+	l.table[1].Holder.Swap(other)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.seen[1], l.last = sighting{other, 0, now.Add(-2 * term)}, now.Add(-term)
+	if !l.lives(1) || l.table[1].Holder.Load() != other {
+		t.Error("the other is dead")
+	}
+	l.last = now
+	if l.lives(1) || l.table[1].Holder.Load() != 0 {
+		t.Error("the other lives")
 	}
 }
 

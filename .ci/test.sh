@@ -194,13 +194,14 @@ step_nightly() {
         SHMHEAP_SOAK=20 go test -count=1 -timeout=6h -v ./tests/crash
     SHMHEAP_KILLS="${SHMHEAP_KILLS:-100000}" go test -count=1 -timeout=3h -v -run=Storm ./tests/queue
     SHMHEAP_EXPLORE=full go test -count=1 -timeout=1h -v -run=Explore ./queue
+    SHMHEAP_GUEST=full go test -count=1 -timeout=2h -v -p=1 -run=LargePages ./tests/guest ./tests/kmod
 }
 
 step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -v -run=TestSoak ./tests/crash; }
 
 # Kernels come as packages of Debian into a cache of the user's, with lists of their own: what the system has
 # installed is not touched. Once there, they are used without a network. Two machines on one memory come alone, as each
-# takes the other for dead that gets no processor.
+# takes the other for dead that gets no processor. SHMHEAP_GUEST=full adds a kernel with pages of 64 KiB, which is built.
 step_guest() { verbose -p=1 -count=1 -timeout=30m ./tests/guest ./tests/ivshmem; }
 
 # The kernel module in kernels of Debian, and in two that watch themselves, which are built into the same cache:

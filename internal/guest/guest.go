@@ -152,11 +152,12 @@ func (g *Guest) pack(dir, initramfs string) error {
 const patience = "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 log_buf_len=2M"
 
 func (g *Guest) arguments(initramfs string) []string {
-	m := machines[g.Arch]
+	m, cpus := machines[g.Arch], strconv.Itoa(cmp.Or(g.CPUs, 2))
 	line := "console=" + m.console + " panic=-1 quiet random.trust_cpu=on " + patience + " " + m.append + " " + g.Append
 	args := append(slices.Clone(m.args),
 		"-accel", "tcg,thread=multi", "-cpu", cmp.Or(g.CPU, m.cpu),
-		"-smp", strconv.Itoa(cmp.Or(g.CPUs, 2)), "-m", strconv.Itoa(cmp.Or(g.Memory, 1024)),
+		"-smp", cpus+",sockets="+cpus, // of which each may be in a node of its own
+		"-m", strconv.Itoa(cmp.Or(g.Memory, 1024)),
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
 		"-kernel", g.Kernel, "-initrd", initramfs, "-append", line)
 	for _, d := range g.Devices {

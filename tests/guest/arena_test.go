@@ -8,12 +8,15 @@ import (
 	"github.com/shmheap/shmheap/internal/guest"
 )
 
-// TestArena: heaps in BPF arenas, and programs in them, on kernels and processors that are not this machine's.
+// TestArena: heaps in BPF arenas, and programs in them, on kernels and processors that are not this machine's, and with pages of
+// 16 KiB.
 func TestArena(t *testing.T) {
-	for _, c := range []struct{ arch, packages string }{{"amd64", "qemu-system-x86"}, {"arm64", "qemu-system-arm"}} {
+	for _, c := range []struct{ arch, series, packages string }{
+		{"amd64", "6.12", "qemu-system-x86"}, {"arm64", "6.12-16k", "qemu-system-arm"},
+	} {
 		t.Run(c.arch, func(t *testing.T) {
 			l := newLab(t, c.arch, c.packages)
-			r := l.run(guest.Guest{Kernel: l.kernel("6.12"), Steps: l.test("tests/kernel", "kmod/arena", "kmod/bpf")})
+			r := l.run(guest.Guest{Kernel: l.kernel(c.series), Steps: l.test("tests/kernel", "kmod/arena", "kmod/bpf")})
 			wantPassed(t, r, "tests-kernel", "TestArena", "TestArenaByDescriptor", "TestPointers", "TestHostilePointers", "TestHostileQueue",
 				"TestDoorbells", "TestKilledClients", "TestWake", "TestStream", "TestDeathNotice", "TestRecorder", "TestShaperVerdict")
 		})

@@ -315,21 +315,87 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestInterleave: the policy is the region's, and where the kernel has no nodes the option is refused.
-func TestInterleave(t *testing.T) {
+// interleaved makes a heap whose storage is to be spread over the nodes, with n bytes of it in use.
+func interleaved(t *testing.T, n int) *heap.Heap {
+	t.Helper()
 	dir := filepath.Join("/dev/shm", fmt.Sprintf("shmheap-pages-%d", os.Getpid()))
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	h, a := create(t, heap.Options{Dir: dir, Size: 64 << 20, Interleave: true})
-	if _, err := a.Alloc(1 << 20); err != nil {
+	s, err := alloc.MakeSlice[byte](a, n, n)
+	if err != nil {
 		t.Fatal(err)
 	}
+	for i := 0; i < n; i += os.Getpagesize() {
+		s.Slice()[i] = 1
+	}
+	return h
+}
+
+// nodesOf returns the line of numa_maps about the mapping that begins at an address, which has its policy, and how many of its
+// pages lie in each node.
+func nodesOf(t *testing.T, base uint64) (line string, pages map[string]int) {
+	t.Helper()
 	text, err := os.ReadFile("/proc/self/numa_maps")
 	if err != nil {
 		shmtest.SkipAnywhere(t, err.Error())
 	}
-	prefix := fmt.Sprintf("%x interleave", h.Base())
-	if !strings.Contains(string(text), prefix) && !strings.Contains(string(text), fmt.Sprintf("%08x interleave", h.Base())) {
-		t.Errorf("no line %q in numa_maps:\n%s", prefix, text)
+	for line := range strings.Lines(string(text)) {
+		at, _, _ := strings.Cut(line, " ")
+		if n, err := strconv.ParseUint(at, 16, 64); err != nil || n != base {
+			continue
+		}
+		pages = map[string]int{}
+		for _, field := range strings.Fields(line) {
+			node, count, ok := strings.Cut(field, "=")
+			if n, err := strconv.Atoi(strings.TrimPrefix(node, "N")); ok && err == nil && node == fmt.Sprint("N", n) {
+				pages[node], _ = strconv.Atoi(count)
+			}
+		}
+		return line, pages
+	}
+	t.Fatalf("nothing at %#x in numa_maps:\n%s", base, text)
+	return "", nil
+}
+
+// TestInterleave: the policy is the region's.
+func TestInterleave(t *testing.T) {
+	h := interleaved(t, 1<<20)
+	if line, _ := nodesOf(t, h.Base()); !strings.Contains(line, " interleave") {
+		t.Errorf("numa_maps: %s", line)
+	}
+}
+
+// TestInterleaveNodes: what a heap is given lies in all nodes alike.
+func TestInterleaveNodes(t *testing.T) {
+	const size = 16 << 20
+	nodes, err := filepath.Glob("/sys/devices/system/node/node[0-9]*")
+	if err != nil || len(nodes) < 2 {
+		shmtest.SkipAnywhere(t, fmt.Sprintf("this machine has %d nodes", len(nodes)))
+	}
+	h := interleaved(t, size)
+	line, pages := nodesOf(t, h.Base())
+	share := size / os.Getpagesize() / len(nodes)
+	for _, node := range nodes {
+		name := "N" + strings.TrimPrefix(filepath.Base(node), "node")
+		if n := pages[name]; n < share*9/10 || n > share*3/2 {
+			t.Errorf("%d pages in %s, want some %d: %s", n, name, share, line)
+		}
+	}
+	t.Logf("note: %v pages", pages)
+}
+
+// TestNoNodes: where the kernel has no nodes the option is refused, and no heap stays behind.
+func TestNoNodes(t *testing.T) {
+	if _, err := os.Stat("/proc/self/numa_maps"); err == nil {
+		shmtest.SkipAnywhere(t, "this kernel has nodes")
+	}
+	o := heap.Options{Dir: filepath.Join(t.TempDir(), "heaps"), Size: 16 << 20, Interleave: true}
+	if _, err := heap.Create("pages", &o); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("%v, want an error that wraps %v", err, errors.ErrUnsupported)
+	}
+	o.Interleave = false
+	if list, err := heap.List(&o); err != nil || len(list) != 0 {
+		t.Errorf("behind it there are the heaps %v, %v", list, err)
 	}
 }
 

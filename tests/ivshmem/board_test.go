@@ -12,6 +12,7 @@ import (
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/lock"
+	"github.com/shmheap/shmheap/queue"
 )
 
 // board is what both machines work on.
@@ -67,6 +68,26 @@ const (
 // patience is for a machine that has to wait for its processors.
 const patience = 3 * time.Minute
 
+// newBoard makes the board and the queue of a heap.
+func newBoard(a *alloc.Allocator) (*board, error) {
+	b, err := alloc.New[board](a)
+	if err != nil {
+		return nil, err
+	}
+	b.self = b
+	_, err = queue.Open(a, "queue", &queue.Options{Capacity: 1 << 10})
+	return b, errors.Join(err, alloc.StoreRoot(a, "board", b))
+}
+
+// loadBoard returns the board that another machine has made, at the same address.
+func loadBoard(a *alloc.Allocator) (*board, error) {
+	b, err := alloc.LoadRoot[board](a, "board")
+	if err == nil && b.self != b {
+		err = fmt.Errorf("the board is at %p here and at %p there", b, b.self)
+	}
+	return b, err
+}
+
 // until waits until ok reports true.
 func until(what string, ok func() bool) error {
 	for end := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Microsecond) {
@@ -111,6 +132,10 @@ func newNode(a *alloc.Allocator, self int, value uint64) (*node, error) {
 	n.value = value
 	n.text, err = alloc.MakeString(a, names[self])
 	return n, err
+}
+
+func (n *node) delete(a *alloc.Allocator) error {
+	return errors.Join(n.text.Free(a), alloc.Delete(a, n))
 }
 
 // insert looks at some nodes of both machines between the load and the store of the list's head: without the mutex, nodes

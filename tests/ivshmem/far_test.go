@@ -16,30 +16,35 @@ import (
 
 // runFar is the other machine's part, in the guest. It ends with the machine.
 func runFar() error {
-	f, err := openDevice()
+	a, b, err := attach()
 	if err != nil {
 		return err
+	}
+	if err := b.contend(a.Heap(), a); err != nil {
+		return err
+	}
+	return b.dieHolding(a.Heap(), a)
+}
+
+// attach opens the heap in the memory of a guest's device.
+func attach() (*alloc.Allocator, *board, error) {
+	f, err := openDevice()
+	if err != nil {
+		return nil, nil, err
 	}
 	h, err := heap.OpenShared(f)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	a, err := alloc.Open(h)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	b, err := alloc.LoadRoot[board](a, "board")
-	if err != nil {
-		return err
+	b, err := loadBoard(a)
+	if err == nil {
+		fmt.Printf("the heap lies at %#x here, this is peer %v\n", h.Base(), h.Peer())
 	}
-	if b.self != b {
-		return fmt.Errorf("the board is at %p here and at %p there", b, b.self)
-	}
-	fmt.Printf("the heap lies at %#x here, this is peer %v\n", h.Base(), h.Peer())
-	if err := b.contend(h, a); err != nil {
-		return err
-	}
-	return b.dieHolding(h, a)
+	return a, b, err
 }
 
 // contend is the time while both machines work. This one sends messages.
@@ -80,6 +85,9 @@ func (m *message) delete(a *alloc.Allocator) error {
 	return errors.Join(m.text.Free(a), alloc.Delete(a, m))
 }
 
+// holds is what this machine says when it may be switched off.
+const holds = "this machine has the mutex"
+
 // dieHolding walks the list, and then goes on to allocate and to free, with the mutex, until the machine is switched off.
 func (b *board) dieHolding(h *heap.Heap, a *alloc.Allocator) error {
 	if err := b.await(nearDone); err != nil {
@@ -92,6 +100,7 @@ func (b *board) dieHolding(h *heap.Heap, a *alloc.Allocator) error {
 		return err
 	}
 	b.stage.Swap(farHolds)
+	fmt.Println(holds)
 	for i := uint64(0); ; i++ {
 		m, err := newMessage(a, i)
 		if err == nil {

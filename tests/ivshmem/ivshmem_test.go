@@ -9,32 +9,104 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/guest"
-	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/shmtest"
-	"github.com/shmheap/shmheap/lock"
-	"github.com/shmheap/shmheap/queue"
 )
 
 func TestMain(m *testing.M) {
-	shmtest.Main(m, map[string]func() error{"far": runFar})
+	shmtest.Main(m, map[string]func() error{"near": runNear, "far": runFar})
 }
 
-// term is long against what an emulated processor on a busy machine makes a process wait.
-const term = 10 * time.Second
+const size = 32 << 20
 
-// TestTwoMachines: see the package comment.
+// TestTwoMachines: this machine and one that is emulated.
 func TestTwoMachines(t *testing.T) {
+	memory, f := sharedFile(t)
+	a, b := found(t, f)
+	other := switchOn(t, memory, "far", nil)
+	s := survivor{a, b, func(stage uint64) error { return other.await(b, stage) }, func(format string, args ...any) {
+		t.Logf("note: "+format, args...)
+	}}
+	if err := s.together(); err != nil {
+		skipOr(t, errors.Join(err, other.switchOff()))
+	}
+	if err := other.switchOff(); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the other machine ended by itself: %v", err)
+	}
+	t.Logf("note: the other machine said: %s", other.said)
+	if err := s.alone(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Heap().Close(); err != nil {
+		t.Fatal(err)
+	}
+	audit(t, f)
+}
+
+// TestTwoGuests: two machines that are emulated. This one has made the heap, looks whether all is right in the end, and
+// has no part in what they do.
+func TestTwoGuests(t *testing.T) {
+	memory, f := sharedFile(t)
+	a, _ := found(t, f)
+	if err := a.Heap().Close(); err != nil {
+		t.Fatal(err)
+	}
+	held := make(chan struct{})
+	far := switchOn(t, memory, "far", func(line string) {
+		if line == holds {
+			close(held)
+		}
+	})
+	near := switchOn(t, memory, "near", nil)
+	select {
+	case <-held:
+	case <-near.ended:
+	case <-far.ended:
+	}
+	if err := far.switchOff(); !errors.Is(err, context.Canceled) {
+		_ = near.switchOff()
+		skipOr(t, errors.Join(err, near.err))
+	}
+	<-near.ended
+	for name, m := range map[string]*machine{"near": near, "far": far} {
+		t.Logf("note: the machine %s said: %s", name, strings.ReplaceAll(m.said, "\n", "; "))
+	}
+	if near.err != nil {
+		t.Fatal(near.err)
+	}
+	audit(t, f)
+}
+
+// found makes the heap.
+func found(t *testing.T, f *os.File) (*alloc.Allocator, *board) {
+	t.Helper()
 	if runtime.GOARCH != "amd64" {
 		shmtest.SkipAnywhere(t, "the emulated machine has the memory order of this one on amd64 alone")
 	}
-	const size = 32 << 20
-	memory, f := sharedFile(t, size)
 	h, err := heap.CreateShared(f, "machines", term, &heap.Options{MaxPeers: 16, MaxRoots: 16, MaxCaches: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() }) // the test has done so where nothing went wrong
+	a, err := alloc.Open(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBoard(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+// audit opens the heap when no machine uses it any more. Every node is there, once; without them nothing is but the board, the
+// queue, and what the dead machine was about to make or to free: a message and its text at most.
+func audit(t *testing.T, f *os.File) {
+	t.Helper()
+	h, err := heap.OpenShared(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,29 +115,35 @@ func TestTwoMachines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := alloc.New[board](a)
-	if err == nil {
-		b.self = b
-		err = alloc.StoreRoot(a, "board", b)
-	}
+	b, err := loadBoard(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := queue.Open(a, "queue", &queue.Options{Capacity: 1 << 10})
-	if err != nil {
+	if r, err := a.Recover(); err != nil || r.Peers != 0 || r.Caches != 0 {
+		t.Errorf("the living machine has left to recover: %+v, %v", r, err)
+	}
+	if err := errors.Join(b.walk(), check(a)); err != nil {
 		t.Fatal(err)
 	}
-	other := switchOn(t, memory, size)
-	together(t, a, b, q, other)
-	if err := other.switchOff(); !errors.Is(err, context.Canceled) {
-		t.Fatalf("the other machine ended by itself: %v", err)
+	for b.list != nil {
+		n := b.list
+		if b.list = n.next; n.delete(a) != nil {
+			t.Fatalf("node %d at %p cannot be freed", n.value, n)
+		}
 	}
-	t.Logf("note: the other machine said: %s", other.said)
-	alone(t, a, b)
+	lost, err := a.Collect(t.Context(), nil)
+	if err != nil || lost.Blocks > 2 {
+		t.Errorf("%+v lost, %v", lost, err)
+	}
+	const kept = 2
+	if s, err := a.Stats(); err != nil || s.Live != kept {
+		t.Errorf("%d blocks in use, want %d, %v: %+v", s.Live, kept, err, s)
+	}
+	t.Logf("note: the machine that was switched off has left %d blocks to nobody", lost.Blocks)
 }
 
 // sharedFile makes the memory of the device.
-func sharedFile(t *testing.T, size int64) (path string, f *os.File) {
+func sharedFile(t *testing.T) (path string, f *os.File) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "shmheap-ivshmem-")
 	if err != nil {
@@ -84,30 +162,31 @@ func sharedFile(t *testing.T, size int64) (path string, f *os.File) {
 	return path, f
 }
 
-// machine is the other one.
+// machine is one that is emulated.
 type machine struct {
 	off   context.CancelFunc
 	ended chan struct{}
 
 	// Behind ended:
 	said string // by its program
-	err  error
+	err  error  // nil when its program has ended well
 }
 
-// switchOn boots the other machine. It runs until it is switched off, or its program fails.
-func switchOn(t *testing.T, memory string, size int64) *machine {
+// switchOn boots a machine with a program of this package, whose lines tell is called with if it is not nil. It runs until it
+// is switched off, or its program ends.
+func switchOn(t *testing.T, memory, program string, tell func(line string)) *machine {
 	ctx, off := context.WithCancel(t.Context())
 	m := &machine{off: off, ended: make(chan struct{})}
 	dir := t.TempDir()
 	go func() {
 		defer close(m.ended)
-		m.said, m.err = boot(ctx, dir, memory, size)
+		m.said, m.err = boot(ctx, dir, memory, program, tell)
 	}()
 	t.Cleanup(func() { _ = m.switchOff() })
 	return m
 }
 
-// switchOff ends the other machine as a power cut does, wherever its processors are: QEMU is killed. The error is
+// switchOff ends the machine as a power cut does, wherever its processors are: QEMU is killed. The error is
 // context.Canceled when nothing else has ended it before; else it has the end of the console.
 func (m *machine) switchOff() error {
 	m.off()
@@ -115,7 +194,7 @@ func (m *machine) switchOff() error {
 	return m.err
 }
 
-func boot(ctx context.Context, dir, memory string, size int64) (said string, err error) {
+func boot(ctx context.Context, dir, memory, program string, tell func(line string)) (said string, err error) {
 	if _, err := guest.Emulator("amd64"); err != nil {
 		return "", err
 	}
@@ -128,28 +207,27 @@ func boot(ctx context.Context, dir, memory string, size int64) (said string, err
 		return "", err
 	}
 	g := guest.Guest{
-		Arch: "amd64", Kernel: kernel.Image, Memory: 512, Files: []guest.File{{Path: "/ivshmem.test", Host: binary}},
+		Arch: "amd64", Kernel: kernel.Image, Memory: 512, Files: []guest.File{{Path: "/ivshmem.test", Host: binary}}, Console: tell,
 		Devices: []string{
 			fmt.Sprintf("-object memory-backend-file,id=shared,share=on,size=%d,mem-path=%s", size, memory),
 			"ivshmem-plain,memdev=shared",
 		},
-		Steps: []guest.Step{{Name: "far", Args: []string{"/ivshmem.test"}, Env: []string{"SHMTEST_PROGRAM=far"}}},
+		Steps: []guest.Step{{Name: program, Args: []string{"/ivshmem.test"}, Env: []string{"SHMTEST_PROGRAM=" + program}}},
 	}
 	r, err := g.Run(ctx)
 	if r == nil {
 		return "", err
 	}
-	step, _ := r.Step("far")
+	step, _ := r.Step(program)
 	said = strings.TrimSpace(step.Output)
-	if err == nil {
-		err = fmt.Errorf("its program ended with status %d: %s", step.Status, said)
+	if err == nil && step.Status != 0 {
+		err = fmt.Errorf("its program %s ended with status %d: %s", program, step.Status, said)
 	}
 	return said, err
 }
 
-// await waits for a stage of the other machine.
-func (m *machine) await(t *testing.T, b *board, stage uint64) {
-	t.Helper()
+// await waits for a stage of this machine.
+func (m *machine) await(b *board, stage uint64) error {
 	err := until(fmt.Sprintf("stage %d", stage), func() bool {
 		select {
 		case <-m.ended:
@@ -158,15 +236,13 @@ func (m *machine) await(t *testing.T, b *board, stage uint64) {
 			return b.stage.Load() >= stage
 		}
 	})
-	if err != nil {
-		t.Fatal(err, m.switchOff())
+	if err == nil && b.stage.Load() < stage {
+		err = fmt.Errorf("it ended before stage %d", stage)
 	}
-	if b.stage.Load() < stage {
-		skipOr(t, m.err)
-	}
+	return err
 }
 
-// skipOr ends the test because there is no other machine, or it failed.
+// skipOr ends the test because a machine is not to be had, or has failed.
 func skipOr(t *testing.T, err error) {
 	t.Helper()
 	switch {
@@ -175,97 +251,5 @@ func skipOr(t *testing.T, err error) {
 	case errors.Is(err, guest.ErrCannotFetch):
 		shmtest.Skip(t, err.Error(), "test on Debian with a network, or fill the cache: see internal/guest")
 	}
-	t.Fatalf("the other machine ended too early: %v", err)
-}
-
-// together is the time while both machines work. This one gets messages.
-func together(t *testing.T, a *alloc.Allocator, b *board, q *queue.Queue, other *machine) {
-	t.Helper()
-	h := a.Heap()
-	other.await(t, b, farAttached)
-	peers, err := h.Peers()
-	if err != nil || len(peers) != 2 || !peers[1].Alive {
-		t.Fatalf("peers %+v, %v", peers, err)
-	}
-	c, err := q.Consumer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := inbox{a: a, c: c}
-	b.stage.Swap(nearReady)
-	begin := time.Now()
-	if err := b.work(h, a, near, func(uint64) error { return in.empty() }); err != nil {
-		t.Fatal(err, other.switchOff())
-	}
-	b.stage.Swap(nearDone)
-	other.await(t, b, farHolds)
-	t.Logf("note: %d nodes of each machine in %v", contest, time.Since(begin))
-	if err := in.empty(); err != nil || in.got != contest {
-		t.Errorf("%d messages came from the other machine, want %d: %v", in.got, contest, err)
-	}
-	if n := b.count.Load(); n != 2*contest {
-		t.Errorf("the machines counted to %d together, want %d", n, 2*contest)
-	}
-	if err := b.mutex.TryLock(h); !errors.Is(err, lock.ErrLocked) {
-		t.Errorf("a mutex that the living other machine has: %v", err)
-	}
-}
-
-// inbox takes the other machine's messages and frees them. They come in order.
-type inbox struct {
-	a   *alloc.Allocator
-	c   *queue.Consumer
-	got uint64
-}
-
-func (in *inbox) empty() error {
-	for {
-		off, err := in.c.TryPop()
-		if errors.Is(err, queue.ErrEmpty) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		m := mem.View[message](in.a.Heap().Memory(), off)
-		if m.text.String() != names[far] || m.value != in.got {
-			return fmt.Errorf("message %d at %#x is %q %d", in.got, off, m.text.String(), m.value)
-		}
-		if err := m.delete(in.a); err != nil {
-			return err
-		}
-		in.got++
-	}
-}
-
-// alone is the time behind the other machine's death: it is noticed, all that it had for itself comes back, and what it
-// has allocated stays.
-func alone(t *testing.T, a *alloc.Allocator, b *board) {
-	t.Helper()
-	h := a.Heap()
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 6*term)
-	defer cancel()
-	if err := b.mutex.Lock(ctx, h); !errors.Is(err, lock.ErrOwnerDied) {
-		t.Fatalf("a mutex of the dead: %v", err)
-	}
-	t.Logf("note: %v behind the end of the other machine it is known to be dead; the term is %v", time.Since(begin), term)
-	if err := errors.Join(b.walk(), b.mutex.MarkConsistent(h), b.mutex.Unlock(h)); err != nil {
-		t.Error(err)
-	}
-	if r, err := a.Recover(); err != nil || r.Peers != 1 || r.Caches == 0 {
-		t.Errorf("recovered %+v, %v", r, err)
-	}
-	for range contest { // from what the dead had, too
-		if _, err := newNode(a, near, contest); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := b.walk(); err != nil {
-		t.Error("behind the recovery: ", err)
-	}
-	r := a.Check()
-	for _, p := range append(r.Problems, r.Notes...) {
-		t.Error("check: ", p)
-	}
+	t.Fatal(err)
 }

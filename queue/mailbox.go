@@ -109,6 +109,7 @@ type side struct {
 	owner  uint64
 	mine   uint64 // Turn&1 when it is this side's turn
 	waiter waiter
+	closed bool // the end has been given back, and may be another one's
 	// other is the bit of State that the other side sets, otherBell where it sleeps.
 	other     uint64
 	otherBell *Bell
@@ -131,6 +132,17 @@ func (m *Mailbox) attach(role Role) (side, error) {
 		s.waiter.bell, s.other, s.otherBell = &m.box.Requests, StatePushSleep, &m.box.Replies
 	}
 	return s, nil
+}
+
+// usable reports whether the end is still this one's, and the words fit.
+func (s *side) usable(words []uint64) error {
+	switch {
+	case s.closed:
+		return ErrDetached
+	case len(words) > MailboxWords:
+		return fmt.Errorf("%w: %d words, at most %d", ErrOptions, len(words), MailboxWords)
+	}
+	return nil
 }
 
 var errNotMyTurn = errors.New("not this side's turn")
@@ -178,9 +190,10 @@ func (s *side) read(words []uint64) {
 }
 
 func (s *side) close() error {
-	if !s.own.CompareAndSwap(s.owner, 0) {
+	if s.closed || !s.own.CompareAndSwap(s.owner, 0) {
 		return ErrDetached
 	}
+	s.closed = true
 	return nil
 }
 
@@ -197,12 +210,12 @@ func (m *Mailbox) Client() (*Client, error) {
 }
 
 // Call sends words, at most MailboxWords, and waits for the reply, which it puts in their place. It spins
-// for a moment and then sleeps. It returns ctx's error, ErrNoConsumers when the server has died, and
-// ErrOptions. A call that was given up goes on at the server's: the next Call waits for its reply, and
+// for a moment and then sleeps. It returns ctx's error, ErrNoConsumers when the server has died, ErrDetached
+// after Close, and ErrOptions. A call that was given up goes on at the server's: the next Call waits for its reply, and
 // throws it away.
 func (c *Client) Call(ctx context.Context, words []uint64) error {
-	if len(words) > MailboxWords {
-		return fmt.Errorf("call: %w: %d words, at most %d", ErrOptions, len(words), MailboxWords)
+	if err := c.side.usable(words); err != nil {
+		return fmt.Errorf("call: %w", err)
 	}
 	if err := c.side.await(ctx); err != nil {
 		return err
@@ -234,10 +247,10 @@ func (m *Mailbox) Server() (*Server, error) {
 }
 
 // Next waits for a request and copies it. A request that a server died with comes again to the next one.
-// It returns ctx's error, and ErrNoProducers when the client has died.
+// It returns ctx's error, ErrNoProducers when the client has died, ErrDetached after Close, and ErrOptions.
 func (s *Server) Next(ctx context.Context, words []uint64) error {
-	if len(words) > MailboxWords {
-		return fmt.Errorf("next: %w: %d words, at most %d", ErrOptions, len(words), MailboxWords)
+	if err := s.side.usable(words); err != nil {
+		return fmt.Errorf("next: %w", err)
 	}
 	if err := s.side.await(ctx); err != nil {
 		return err
@@ -247,12 +260,12 @@ func (s *Server) Next(ctx context.Context, words []uint64) error {
 }
 
 // Reply answers the request that Next returned. It returns ErrEmpty when there is none to be answered,
-// and ErrOptions.
+// ErrDetached after Close, and ErrOptions.
 func (s *Server) Reply(words []uint64) error {
-	switch {
-	case len(words) > MailboxWords:
-		return fmt.Errorf("reply: %w: %d words, at most %d", ErrOptions, len(words), MailboxWords)
-	case s.side.box.Turn.Load()&1 != s.side.mine:
+	if err := s.side.usable(words); err != nil {
+		return fmt.Errorf("reply: %w", err)
+	}
+	if s.side.box.Turn.Load()&1 != s.side.mine {
 		return ErrEmpty
 	}
 	s.side.pass(words)

@@ -209,3 +209,24 @@ func TestAnswerHostile(t *testing.T) {
 		t.Error("the request is gone")
 	}
 }
+
+// TestMailboxAfterClose: an end that was given back may be another one's by now, and is not used.
+func TestMailboxAfterClose(t *testing.T) {
+	m := newGoRegion(t, testSize).join()
+	box, off := newMailbox(t, m)
+	client, err := box.Client()
+	server, err2 := box.Server()
+	wantErr(t, "attach", errors.Join(err, err2, client.Close(), server.Close()), nil)
+	heirs := mailboxAt(t, m, off)
+	_, err = heirs.Client()
+	_, err2 = heirs.Server()
+	wantErr(t, "attach again", errors.Join(err, err2), nil)
+	wantErr(t, "call", client.Call(t.Context(), nil), ErrDetached)
+	wantErr(t, "next", server.Next(t.Context(), nil), ErrDetached)
+	wantErr(t, "reply", server.Reply(nil), ErrDetached)
+	wantErr(t, "close", client.Close(), ErrDetached)
+	wantErr(t, "close", server.Close(), ErrDetached)
+	if turn := box.box.Turn.Load(); turn != 0 {
+		t.Errorf("turn %d", turn)
+	}
+}

@@ -284,6 +284,7 @@ func (p *Producer) Close() error {
 	}
 	p.q.raise(&p.q.head.Tail, p.at)
 	p.q.detach(p.handle)
+	p.tell()
 	p.slots, p.q, p.span, p.room = nil, nil, 0, 0
 	if p.notify != nil {
 		return p.notify.Close()

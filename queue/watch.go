@@ -33,6 +33,7 @@ func (c *Consumer) Watch() (*Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
 	}
+	c.q.head.State.Or(StatePopSleep) // long before the first Arm, for producers that look before they push
 	return &Watch{c: c, event: e}, nil
 }
 
@@ -42,9 +43,10 @@ func (w *Watch) File() *os.File { return w.event.Reader() }
 // NotifyFile returns the descriptor for producers. It stays the Watch's.
 func (w *Watch) NotifyFile() *os.File { return w.event.Writer() }
 
-// Arm asks for the descriptor to become readable at the next push, and reports whether there is something
-// to pop already. A producer that was killed between its push and the write does not write: wait with a
-// time-out of your choice.
+// Arm asks for the descriptor to become readable at the next push, or when a producer closes its handle, and reports
+// whether there is something to pop already, or never will be. Nobody writes for a producer that was killed, and the only
+// producer of a queue does not for an element that it was about to push when the queue's first Watch was made: wait with
+// a time-out of your choice.
 func (w *Watch) Arm() (ready bool, err error) {
 	q := w.c.q
 	if q == nil {
@@ -68,8 +70,8 @@ func (w *Watch) Wait() error { return w.event.Wait() }
 // Close closes the descriptors here. Those that producers have stay theirs.
 func (w *Watch) Close() error { return w.event.Close() }
 
-// Notify makes the producer write to f, which is a Watch's NotifyFile, when the watcher has asked for it.
-// The producer's Close closes f.
+// Notify makes the producer write to f, which is a Watch's NotifyFile, when the watcher has asked for it. The
+// producer's Close does so too, and closes f: after Queue.Close that tells the watcher.
 func (p *Producer) Notify(f *os.File) error {
 	if p.q == nil {
 		return errors.Join(ErrDetached, f.Close())

@@ -98,3 +98,34 @@ func TestWatch(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchOfTheEnd: a watcher learns that the queue was closed when a producer closes its handle.
+func TestWatchOfTheEnd(t *testing.T) {
+	m := newGoRegion(t, testSize).join()
+	q := m.queue(t, &Options{Kind: MPSC, Capacity: 4})
+	p, c := mustProducer(t, q), mustConsumer(t, q)
+	w, err := c.Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := connect(t)
+	wantErr(t, "send", SendFile(here, w.NotifyFile()), nil)
+	f, err := ReceiveFile(there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "notify", p.Notify(f), nil)
+	if ready, err := w.Arm(); ready || err != nil {
+		t.Fatalf("arm: %t, %v", ready, err)
+	}
+	q.Close()
+	wantErr(t, "close", p.Close(), nil)
+	wantErr(t, "deadline", w.File().SetReadDeadline(time.Now().Add(time.Minute)), nil)
+	wantErr(t, "wait", w.Wait(), nil)
+	if ready, err := w.Arm(); !ready || err != nil {
+		t.Errorf("arm: %t, %v", ready, err)
+	}
+	_, err = c.TryPop()
+	wantErr(t, "pop", err, ErrClosed)
+	wantErr(t, "close", w.Close(), nil)
+}

@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod samples nightly soak
+STEPS := tools format vet lint staticcheck deadcode unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod samples nightly soak
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -21,6 +21,7 @@ format: ## check that they are formatted
 vet: ## go vet, with each set of build tags
 lint: ## check the project's conventions
 staticcheck: ## staticcheck
+deadcode: ## look for functions that nobody calls
 unit: ## the tests of every package
 invariants: ## the tests of blocks, queues and locks in a build that looks for its own mistakes
 race: ## the same under the race detector

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod samples"
+steps="tools format vet lint staticcheck deadcode unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod samples"
 
 # Emulators start programs and kernels of Linux, and are looked for there alone.
 if [ "$(uname)" != Linux ]; then
@@ -106,6 +106,18 @@ step_staticcheck() {
             GOOS=$goos "$tool" -tags="$tags" ./...
         done
     done
+}
+
+# What neither a program nor a test of this system calls. Other systems have tests of their own left out, so it is
+# looked for on Linux. The one exception is there to satisfy an interface.
+step_deadcode() {
+    local tool found
+    [ "$(uname)" = Linux ] || { echo "on Linux alone"; return 0; }
+    tool=$(go tool -modfile=.ci/tools/go.mod -n deadcode 2>"$tmp/log") ||
+        { skip "deadcode cannot be installed: $(tail -n 1 "$tmp/log")"; return; }
+    "$tool" -test ./... >"$tmp/log"
+    found=$(grep -v 'unreachable func: Arena.allocator$' "$tmp/log") || true
+    [ -z "$found" ] || { echo "nobody calls these:"; echo "$found"; return 1; }
 }
 
 step_unit() { verbose $units; }

@@ -12,7 +12,6 @@ import (
 // Memory policies (man 2 mbind, get_mempolicy). The kernel reads one bit less than the number says.
 const (
 	policyInterleave = 3
-	policyOfAddress  = 1 << 1 // MPOL_F_ADDR
 	policyAllowed    = 1 << 2 // MPOL_F_MEMS_ALLOWED
 	maxNodes         = 1024
 )
@@ -35,17 +34,6 @@ func Interleave(mapping []byte) error {
 		return policyError("mbind", errno)
 	}
 	return nil
-}
-
-// IsInterleaved reports whether the first page of the mapping is subject to the policy of Interleave.
-func IsInterleaved(mapping []byte) (bool, error) {
-	var policy int32
-	at := unsafe.Pointer(unsafe.SliceData(mapping))
-	_, _, errno := unix.Syscall6(unix.SYS_GET_MEMPOLICY, uintptr(unsafe.Pointer(&policy)), 0, 0, uintptr(at), policyOfAddress, 0)
-	if errno != 0 {
-		return false, policyError("get_mempolicy", errno)
-	}
-	return policy == policyInterleave, nil
 }
 
 func policyError(call string, errno error) error {

@@ -24,8 +24,3 @@ func Populate(mapping []byte, write bool) error {
 func Interleave(mapping []byte) error {
 	return fmt.Errorf("memory policies: %w", errors.ErrUnsupported)
 }
-
-// IsInterleaved reports false: this system has no memory policies.
-func IsInterleaved(mapping []byte) (bool, error) {
-	return false, fmt.Errorf("memory policies: %w", errors.ErrUnsupported)
-}

@@ -24,4 +24,5 @@ func ExampleCreate() {
 		log.Fatal(err)
 	}
 	fmt.Println(made, freed)
+	// Output: 10000 5000
 }

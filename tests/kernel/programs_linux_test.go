@@ -159,8 +159,11 @@ func TestDeathNotice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if err := d.Program().Pin(mortalPin(l.heap)); err != nil {
+	if err := errors.Join(d.Enter(), d.Program().Pin(mortalPin(l.heap))); err != nil {
 		t.Fatal(err)
+	}
+	if _, ok := d.Noticed(l.heap.Peer()); ok {
+		t.Error("a notice of a process that lives")
 	}
 	t.Cleanup(func() { unpin(t, mortalPin(l.heap)) })
 	told := make(chan heap.Departure, 16)
@@ -382,4 +385,42 @@ func idleInterface(t testing.TB) int {
 	}
 	const loopback = 1
 	return loopback
+}
+
+// TestTellUser: a number that a program tells reaches the function of whoever passes the news on.
+func TestTellUser(t *testing.T) {
+	needArena(t)
+	h, err := heap.Create(heapName, options(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	news, err := arena.NewNews(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := bpf.Load(&bpf.Spec{Name: "shmheap_tell", Type: bpf.Syscall, Code: arena.Program(
+		[]bpf.Instruction{bpf.Set64(bpf.R1, 0x1234_5678_9abc)}, news.TellUser(), arena.Return(0),
+	)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := p.Run(make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), shmtest.Patience)
+	defer cancel()
+	var told []uint64
+	err = news.Run(ctx, func(number uint64) {
+		if told = append(told, number); len(told) == 2 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || !slices.Equal(told, []uint64{0x1234_5678_9abc, 0x1234_5678_9abc}) {
+		t.Errorf("told %#x, %v", told, err)
+	}
+	if err := errors.Join(p.Close(), news.Close(), h.Close()); err != nil {
+		t.Error(err)
+	}
 }

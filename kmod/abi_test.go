@@ -1,11 +1,13 @@
 package kmod
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -90,31 +92,74 @@ func proof(header string) string {
 	return b.String()
 }
 
-// TestCompilerAgrees has the C compiler prove that structs and numbers are the header's, for this machine and
-// for 32 bits, whose programs the module serves too.
-func TestCompilerAgrees(t *testing.T) {
-	header, err := filepath.Abs("uapi/shmheap_kmod.h")
+// compile lets a compiler judge a text, and returns what it says.
+func compile(t *testing.T, compiler, text string, flags ...string) (string, error) {
+	t.Helper()
+	path, err := exec.LookPath(compiler)
+	if err != nil {
+		shmtest.Skip(t, err.Error(), "install gcc and g++")
+	}
+	source := filepath.Join(t.TempDir(), "proof.c")
+	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"-Wall", "-Wextra", "-Werror", "-fsyntax-only"}, flags...)
+	out, err := exec.Command(path, append(args, source)...).CombinedOutput()
+	return string(out), err
+}
+
+// headerPath is where a header for programs is.
+func headerPath(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("uapi", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiler, err := exec.LookPath("cc")
-	if err != nil {
-		shmtest.Skip(t, "no C compiler", "install gcc or clang")
+	return path
+}
+
+// flagsFor32 make the compiler one for 32 bits: it finds the headers of 64, and the one that the library lacks.
+func flagsFor32(t *testing.T) []string {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		return nil
 	}
-	source := filepath.Join(t.TempDir(), "proof.c")
-	compile := func(text string) (string, error) {
-		if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	dir := filepath.Join(t.TempDir(), "gnu")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "stubs-32.h"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"-m32", "-I" + filepath.Dir(dir), "-I/usr/include/x86_64-linux-gnu"}
+}
+
+// TestCompilerAgrees has the C compiler prove that structs and numbers are the header's, for this machine and
+// for 32 bits, whose programs the module serves too.
+func TestCompilerAgrees(t *testing.T) {
+	text := proof(headerPath(t, "shmheap_kmod.h"))
+	for _, flags := range [][]string{nil, flagsFor32(t)} {
+		flags = append(flags, "-std=gnu11")
+		if out, err := compile(t, "cc", text, flags...); err != nil {
+			t.Errorf("%q: %v: %s", flags, err, out)
 		}
-		out, err := exec.Command(compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", source).CombinedOutput()
-		return string(out), err
+		if _, err := compile(t, "cc", text+"same(SHMHEAP_KMOD_VERSION, 12345);\n", flags...); err == nil {
+			t.Errorf("%q: the compiler agrees to everything", flags)
+		}
 	}
-	text := proof(header)
-	if out, err := compile(text); err != nil {
-		t.Errorf("%v: %s", err, out)
+}
+
+// TestHeaders: each header for programs stands alone, in strict C and in C++.
+func TestHeaders(t *testing.T) {
+	headers, err := filepath.Glob("uapi/*.h")
+	if err != nil || len(headers) < 5 {
+		t.Fatalf("%q, %v", headers, err)
 	}
-	if _, err := compile(text + "same(SHMHEAP_KMOD_VERSION, 12345);\n"); err == nil {
-		t.Error("the compiler agrees to everything")
+	for _, h := range headers {
+		text := fmt.Sprintf("#include %q\n", headerPath(t, filepath.Base(h)))
+		if out, err := compile(t, "cc", text, "-std=c11", "-pedantic"); err != nil {
+			t.Errorf("%s in C: %v: %s", h, err, out)
+		}
+		if out, err := compile(t, "c++", text, "-std=c++11", "-x", "c++"); err != nil {
+			t.Errorf("%s in C++: %v: %s", h, err, out)
+		}
 	}
 }
 

@@ -5,7 +5,8 @@
  * who writes it with which ordering; the Go declarations are in internal/layout and queue, and a
  * test has the compiler prove that both agree.
  *
- * Little endian, 64-bit systems only. Words are naturally aligned and written whole. Offsets are
+ * Little endian, 64-bit systems only, but for the calls of shmheap_kmod.h, which 32-bit programs
+ * may make as well. For C11 and C++11. Words are naturally aligned and written whole. Offsets are
  * bytes from the base of the heap, 0 is nil.
  */
 #ifndef _UAPI_SHMHEAP_H
@@ -212,10 +213,12 @@ struct shmheap_mailbox {
 
 #ifdef __KERNEL__
 #define SHMHEAP_ASSERT(x) static_assert(x)
+SHMHEAP_ASSERT(sizeof(void *) == 8); /* words are loaded whole */
+#elif defined(__cplusplus)
+#define SHMHEAP_ASSERT(x) static_assert(x, #x)
 #else
 #define SHMHEAP_ASSERT(x) _Static_assert(x, #x)
 #endif
-SHMHEAP_ASSERT(sizeof(void *) == 8);
 SHMHEAP_ASSERT(offsetof(struct shmheap_super, checksum) == 508);
 SHMHEAP_ASSERT(offsetof(struct shmheap_super, ready) == 512);
 SHMHEAP_ASSERT(sizeof(struct shmheap_root) == 128);

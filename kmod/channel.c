@@ -52,15 +52,20 @@ static void work(struct irq_work *work)
 {
 	struct shmheap_side *side = container_of(work, struct shmheap_side, work);
 
-	wake_now(side);
+	if (xchg(&side->due, 0))
+		wake_now(side);
 	if (xchg(&side->told, 0))
 		signal_now(side);
 }
 
-/* in_haste() reports whether locks of wait queues may be held by whom we have interrupted. */
+/*
+ * in_haste() reports whether locks of wait queues may be held by whom we have interrupted, or may
+ * not be taken here: they sleep in a kernel that can be preempted in their sections.
+ */
 static bool in_haste(void)
 {
-	return in_nmi() || irqs_disabled();
+	return in_nmi() || irqs_disabled() ||
+	       (IS_ENABLED(CONFIG_PREEMPT_RT) && preempt_count() != 0);
 }
 
 /*
@@ -71,10 +76,12 @@ void shmheap_side_wake(struct shmheap_side *side)
 {
 	if (!READ_ONCE(side->armed) || !xchg(&side->armed, 0))
 		return;
-	if (in_haste())
-		irq_work_queue(&side->work);
-	else
+	if (!in_haste()) {
 		wake_now(side);
+		return;
+	}
+	xchg(&side->due, 1);
+	irq_work_queue(&side->work);
 }
 
 /* shmheap_side_signal() signals the eventfd. */
@@ -96,6 +103,21 @@ void shmheap_side_changed(struct shmheap_side *side)
 	wake_up_poll(&side->programs, EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM | EPOLLHUP);
 }
 
+/*
+ * shmheap_side_take() takes the eventfd away, for shmheap_side_drop() a grace period later. The
+ * channel's lock is held.
+ */
+struct eventfd_ctx *shmheap_side_take(struct shmheap_channel *ch, struct shmheap_side *side)
+{
+	return rcu_replace_pointer(side->eventfd, NULL, lockdep_is_held(&ch->lock));
+}
+
+void shmheap_side_drop(struct eventfd_ctx *ctx)
+{
+	if (ctx)
+		eventfd_ctx_put(ctx);
+}
+
 /* shmheap_side_eventfd() has an eventfd signalled instead of the one before. */
 int shmheap_side_eventfd(struct shmheap_channel *ch, struct shmheap_side *side, int fd)
 {
@@ -106,12 +128,12 @@ int shmheap_side_eventfd(struct shmheap_channel *ch, struct shmheap_side *side, 
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	mutex_lock(&ch->lock);
-	old = rcu_replace_pointer(side->eventfd, ctx, lockdep_is_held(&ch->lock));
+	old = shmheap_side_take(ch, side);
+	rcu_assign_pointer(side->eventfd, ctx);
 	mutex_unlock(&ch->lock);
-	if (old) {
+	if (old)
 		synchronize_rcu();
-		eventfd_ctx_put(old);
-	}
+	shmheap_side_drop(old);
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct shmheap_counts {
  * @kernel: who is in shmheap_wait()
  * @armed: a program sleeps, or is about to
  * @changes: queues that came or went
+ * @due: programs are to be woken from irq_work
  * @told: an eventfd is to be signalled from irq_work
  * @eventfd: to signal, under RCU
  * @counts: of what happened
@@ -33,6 +34,7 @@ struct shmheap_side {
 	wait_queue_head_t kernel;
 	int armed;
 	atomic_t changes;
+	int due;
 	int told;
 	struct eventfd_ctx __rcu *eventfd;
 	struct shmheap_counts __percpu *counts;
@@ -73,6 +75,8 @@ void shmheap_side_arm(struct shmheap_side *side);
 void shmheap_side_wake(struct shmheap_side *side);
 void shmheap_side_signal(struct shmheap_side *side);
 void shmheap_side_changed(struct shmheap_side *side);
+struct eventfd_ctx *shmheap_side_take(struct shmheap_channel *ch, struct shmheap_side *side);
+void shmheap_side_drop(struct eventfd_ctx *ctx);
 int shmheap_side_eventfd(struct shmheap_channel *ch, struct shmheap_side *side, int fd);
 void shmheap_channel_kick(struct shmheap_channel *ch, enum shmheap_role role);
 

@@ -41,9 +41,13 @@ static struct miscdevice device = {
 	.fops = &device_operations,
 };
 
-int shmheap_device_init(void)
+int __init shmheap_device_init(void)
 {
-	device.mode = mode & 0777;
+	if (mode & ~0777) { /* such as 666, which is decimal */
+		pr_err("shmheap: mode=0%o is more than permission bits\n", mode);
+		return -EINVAL;
+	}
+	device.mode = mode;
 	return misc_register(&device);
 }
 

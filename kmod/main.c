@@ -24,7 +24,10 @@ static int __init shmheap_init(void)
 
 	shmheap_quota_init();
 	err = shmheap_selftest();
-	return err ?: shmheap_device_init();
+	err = err ?: shmheap_device_init();
+	if (err)
+		rcu_barrier(); /* the self-test has given granules back */
+	return err;
 }
 
 static void __exit shmheap_exit(void)

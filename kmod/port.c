@@ -180,17 +180,20 @@ struct shmheap_port *shmheap_port_attach(struct shmheap_channel *ch, enum shmhea
 
 /*
  * shmheap_port_detach() gives a user's hold on the port back. After the last the kernel lets go of
- * the queue: a block that it kept for the next message is not its any more either.
+ * the queue: a block that it kept for the next message is not its any more either, and whoever
+ * wanted a signal will not get one of the next queue.
  */
 void shmheap_port_detach(struct shmheap_channel *ch, enum shmheap_role role,
 			 struct shmheap_port *port)
 {
+	struct eventfd_ctx *ctx = NULL;
 	bool last;
 
 	mutex_lock(&ch->lock);
 	last = !--port->users;
 	if (last) {
 		RCU_INIT_POINTER(ch->port[role], NULL);
+		ctx = shmheap_side_take(ch, &ch->side[role]);
 		synchronize_rcu_expedited();
 		if (role == SHMHEAP_FILL)
 			xchg(&ch->stash, 0);
@@ -198,6 +201,7 @@ void shmheap_port_detach(struct shmheap_channel *ch, enum shmheap_role role,
 	mutex_unlock(&ch->lock);
 	if (!last)
 		return;
+	shmheap_side_drop(ctx);
 	free_port(ch->inst, port);
 	shmheap_side_changed(&ch->side[role]);
 	shmheap_instance_tell(ch->inst, SHMHEAP_QUEUE_DETACHED, ch->number, role);

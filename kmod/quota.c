@@ -47,7 +47,7 @@ void __init shmheap_quota_init(void)
 
 u64 shmheap_quota_limit(void)
 {
-	return (u64)READ_ONCE(quota_mb) << 20;
+	return min_t(u64, READ_ONCE(quota_mb), U64_MAX >> 20) << 20;
 }
 
 u32 shmheap_quota_max_instances(void)

@@ -197,11 +197,6 @@ static vm_fault_t insert(struct vm_fault *vmf, struct shmheap_granule *g)
 	return ret;
 }
 
-static vm_fault_t fault_of(long err)
-{
-	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-}
-
 vm_fault_t shmheap_store_fault(struct shmheap_store *s, struct vm_fault *vmf)
 {
 	u64 i = (u64)vmf->pgoff >> GRANULE_ORDER;
@@ -220,7 +215,11 @@ vm_fault_t shmheap_store_fault(struct shmheap_store *s, struct vm_fault *vmf)
 		if (!IS_ERR(g))
 			atomic64_inc(&s->faults);
 	}
-	ret = IS_ERR(g) ? fault_of(PTR_ERR(g)) : insert(vmf, g);
+	/*
+	 * Want of memory is SIGBUS too: VM_FAULT_OOM is for those who have seen to it that
+	 * somebody is killed for memory, and makes the program touch it again, for ever.
+	 */
+	ret = IS_ERR(g) ? VM_FAULT_SIGBUS : insert(vmf, g);
 	up_read(&s->lock);
 	return ret;
 }

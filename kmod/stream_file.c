@@ -12,6 +12,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -291,6 +292,9 @@ static int stream_mmap(struct file *file, struct vm_area_struct *vma)
 		err = vm_insert_page(vma, vma->vm_start + off, vmalloc_to_page(s->map + off));
 		if (err)
 			return err;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
 	}
 	return 0;
 }

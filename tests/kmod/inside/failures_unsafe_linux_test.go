@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -129,12 +130,43 @@ func TestFailures(t *testing.T) {
 	}, func() { channel++ }))
 	storage := int64(0)
 	note("storage", failing(t, func() syscall.Errno { return fallocate(fd, 0, storage, 1<<17) }, func() { storage += 1 << 17 }))
+	note("touch", touchAll(t, fd, 1<<20))
 	_ = syscall.Close(fd)
 	eventually(t, "nothing is left", func() bool {
 		after := must[kmod.Info](t)(d.Info())
 		return after.Instances == before.Instances && after.Used == before.Used
 	})
 	works(t, d)
+}
+
+// touchAll makes every allocation fail of who touches granules that have no storage, one after another from the region's
+// end on. It must be a bus error when there is no memory, and not be tried for ever.
+func touchAll(t *testing.T, fd int, bytes uintptr) (failed int) {
+	t.Helper()
+	const base, granule = 0x5600_0000_0000, 1 << 16
+	if errno := fallocate(fd, 3, 0, int64(bytes)); errno != 0 {
+		t.Fatal(errno)
+	}
+	must[uintptr](t)(mmap(base, bytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED, fd, 0))
+	b, at, refused := memory(base, bytes), int(bytes)-granule, 0
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	failed = failing(t, func() (errno syscall.Errno) {
+		defer func() {
+			if recover() != nil {
+				errno = syscall.ENOMEM
+				refused++
+			}
+		}()
+		b[at]++
+		return 0
+	}, func() { at -= granule })
+	if refused == 0 {
+		t.Error("no touch without memory was a bus error")
+	}
+	if _, _, errno := syscall.Syscall(syscall.SYS_MUNMAP, base, bytes, 0); errno != 0 {
+		t.Error(errno)
+	}
+	return failed
 }
 
 func fallocate(fd int, mode uint32, off, n int64) syscall.Errno {

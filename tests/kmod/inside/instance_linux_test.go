@@ -173,3 +173,23 @@ func TestConform(t *testing.T) {
 	device(t)
 	conform.Run(t, inModule)
 }
+
+// TestQuotaParameter: a quota beyond all bytes is one of all bytes, and not none.
+func TestQuotaParameter(t *testing.T) {
+	const path = "/sys/module/shmheap/parameters/quota_mb"
+	d := device(t)
+	before := must[[]byte](t)(os.ReadFile(path))
+	defer func() {
+		if err := os.WriteFile(path, before, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	for text, want := range map[string]uint64{"0": 0, "3": 3 << 20, "17592186044416": 1<<64 - 1<<20, "17592186044417": 1<<64 - 1<<20} {
+		if err := os.WriteFile(path, []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := must[kmod.Info](t)(d.Info()).Quota; got != want {
+			t.Errorf("%s MiB: %d, want %d", text, got, want)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 // signalled is the command queue of a channel whose eventfd the kernel signals.
 type signalled struct {
+	queue    *queue.Queue
 	attached *kmod.Attached
 	consumer *queue.Consumer
 	watch    *queue.Watch
@@ -23,7 +24,7 @@ type signalled struct {
 func newSignalled(t *testing.T, a *alloc.Allocator, i *kmod.Instance, channel int) *signalled {
 	t.Helper()
 	q := must[*queue.Queue](t)(queue.Open(a, newName(), &queue.Options{Kind: queue.MPSC, Capacity: 256}))
-	s := &signalled{attached: must[*kmod.Attached](t)(i.Attach(channel, kmod.Command, q, 0))}
+	s := &signalled{queue: q, attached: must[*kmod.Attached](t)(i.Attach(channel, kmod.Command, q, 0))}
 	s.consumer = must[*queue.Consumer](t)(q.Consumer())
 	s.watch = must[*queue.Watch](t)(s.consumer.Watch())
 	if err := s.attached.Signal(s.watch.NotifyFile()); err != nil {
@@ -130,6 +131,23 @@ func TestSignal(t *testing.T) {
 	}
 	send(first)
 	s.comes(t, first)
+}
+
+// TestSignalEnds: when the last descriptor of a queue is closed, the kernel lets go of its eventfd too.
+func TestSignalEnds(t *testing.T) {
+	h, a, i := newHeap(t, device(t), nil)
+	s := newSignalled(t, a, i, 0)
+	replies := must[*kmod.Sender](t)(must[*kmod.Channel](t)(i.Channel(a, 0, nil)).Replies())
+	closeAll(t, s.attached)
+	again := must[*kmod.Attached](t)(i.Attach(0, kmod.Command, s.queue, 0))
+	defer closeAll(t, s.watch, s.consumer, replies, again)
+	partner(t, i.Name())
+	s.arm(t)
+	if err := replies.Send(patient(t), h.Geometry().Sections.Data); err != nil {
+		t.Fatal(err)
+	}
+	s.comes(t, h.Geometry().Sections.Data)
+	s.silent(t, "of a queue that was let go")
 }
 
 // TestSignalFromInterrupts: pushes in hard interrupts, which may not wake anybody themselves, signal it as well.

@@ -2,6 +2,8 @@ package inside
 
 import (
 	"errors"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/sys"
@@ -35,5 +37,17 @@ func TestUnload(t *testing.T) {
 	eventually(t, "it can be removed", func() bool { return sys.RemoveModule("shmheap") == nil })
 	if _, err := kmod.Open(); !errors.Is(err, kmod.ErrNoModule) {
 		t.Errorf("open without the module: %v", err)
+	}
+	wrongParameters(t)
+}
+
+// wrongParameters inserts the module with modes that are none: that fails after the self-test, and leaves nothing.
+func wrongParameters(t *testing.T) {
+	for _, parameters := range []string{"selftest=1 mode=01777", "mode=666"} {
+		f := must[*os.File](t)(os.Open("/modules/shmheap.ko"))
+		if err := sys.InsertModule(f, parameters); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%s: %v", parameters, err)
+		}
+		closeAll(t, f)
 	}
 }

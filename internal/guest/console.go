@@ -9,8 +9,9 @@ import (
 // Result is what a guest did.
 type Result struct {
 	Steps    []StepResult
-	Boots    int  // how often it was booted, 1 but for crashes and hangs before the first process
-	begun    bool // the first process has said something
+	Boot     []string // all that the kernel has logged before the first step
+	Boots    int      // how often it was booted, 1 but for crashes and hangs before the first process
+	begun    bool     // the first process has said something
 	complete bool
 	console  []string
 	said     []string // by the kernel, as the first process repeats it
@@ -91,6 +92,9 @@ func (c *console) line(line string) {
 	switch {
 	case repeated:
 		c.r.said = append(c.r.said, text)
+		if len(c.r.Steps) == 0 {
+			c.r.Boot = append(c.r.Boot, text)
+		}
 	case kernel:
 		c.r.raw = append(c.r.raw, text)
 	}

@@ -16,7 +16,8 @@
 // "@kernel " is from the kernel's log, which the first process repeats, all else is of the programs and
 // the kernel. The same program inserts and removes modules: see Tool.
 //
-// The cache is outside the checkout, as clones come and go: see Cache.
+// The cache is outside the checkout, as clones come and go: see Cache. Package lab is for tests that need no more than
+// a guest with their programs in it.
 //
 // Only test files import it; internal/lint checks that.
 package guest

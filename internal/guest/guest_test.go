@@ -92,8 +92,8 @@ func TestConsole(t *testing.T) {
 		{"b", 137, true, 20 * time.Millisecond, "more\n", nil},
 		{"c", -1, false, 0, "", nil},
 	}
-	if !reflect.DeepEqual(r.Steps, want) || !r.complete {
-		t.Errorf("%+v, complete %t", r.Steps, r.complete)
+	if !reflect.DeepEqual(r.Steps, want) || !slices.Equal(r.Boot, []string{"WARNING: early"}) || !r.complete {
+		t.Errorf("%+v, boot %q, complete %t", r.Steps, r.Boot, r.complete)
 	}
 	if got := r.Trouble(); !slices.Equal(got, []string{"WARNING: early"}) || !strings.HasSuffix(r.tail(), "@guest done") {
 		t.Errorf("trouble %q", got)

@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"kmod/arena":          with(shared, "internal/layout", "probe", "heap", "alloc", "queue", "kmod/bpf"),
 	"internal/shmtest":    belowPublic,
 	"internal/guest":      {"internal/sys"},
+	"internal/guest/lab":  {"internal/guest", "internal/shmtest"},
 	"internal/demo":       {"heap", "alloc"},
 	"internal/bench":      belowPublic,
 	"internal/queuebench": belowPublic,
@@ -47,8 +48,8 @@ var mayImport = map[string][]string{
 	"examples": {"probe", "heap", "alloc", "queue", "lock", "kmod", "kmod/bpf", "kmod/arena"},
 }
 
-// forTests are packages that any test file may import and no other file.
-var forTests = []string{"internal/shmtest", "internal/guest"}
+// forTests are packages that any test file may import, and no other file but those of packages in the table.
+var forTests = []string{"internal/shmtest", "internal/guest", "internal/guest/lab"}
 
 // with returns a new list of all names.
 func with(names []string, more ...string) []string { return slices.Concat(names, more) }
@@ -99,16 +100,14 @@ func allowed(s source, imported string) bool {
 	switch {
 	case to == "":
 		return false
-	case from == to:
+	case from == to || slices.Contains(mayImport[from], to):
 		return true
-	case slices.Contains(forTests, to):
-		return s.isTest()
 	}
-	return slices.Contains(mayImport[from], to)
+	return slices.Contains(forTests, to) && s.isTest()
 }
 
 // onTop are packages that no user of the module imports.
-var onTop = []string{"cmd", "tests", "internal/demo", "internal/shmtest", "internal/guest"}
+var onTop = []string{"cmd", "tests", "internal/demo", "internal/shmtest", "internal/guest", "internal/guest/lab"}
 
 // dependencies keeps the packages that users import free of modules of others, which only serve the
 // command, the demonstration and the tests. The exception is golang.org/x/sys, which internal/sys

@@ -1,7 +1,7 @@
 # `make` prints the targets. What each step of `make test` does stands in .ci/test.sh, once.
 
 .DEFAULT_GOAL := help
-STEPS := tools format vet lint staticcheck deadcode unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod samples nightly soak
+STEPS := tools format vet lint staticcheck deadcode unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod nightly soak
 .PHONY: help demo test fmt $(STEPS)
 
 help: ## print this list
@@ -33,8 +33,7 @@ fuzz: ## run every fuzz target for FUZZTIME, 10s unless set
 blackbox: ## the tests of the command and of many processes
 kill: ## kill processes at every instruction of every operation, and at random
 guest: ## the tests that need another processor or kernel, or a second machine, in QEMU
-kmod: ## the kernel module, in QEMU: Debian's kernels, and two that watch themselves and are built once
-samples: ## the sample modules of the kernel, in QEMU
+kmod: ## the kernel module and its samples, in QEMU: Debian's kernels, and two that watch themselves and are built once
 nightly: ## the same as kill with everything that takes too long for each change: hours
 soak: ## 64 processes fill and empty a heap for SHMHEAP_SOAK seconds, 600 unless set
 

@@ -8,11 +8,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Quick steps come first, so that a slip shows early; go test's own lines come last.
-steps="tools format vet lint staticcheck deadcode unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod samples"
+steps="tools format vet lint staticcheck deadcode unit invariants race portable crash cross emulated fuzz blackbox kill guest kmod"
 
 # Emulators start programs and kernels of Linux, and are looked for there alone.
 if [ "$(uname)" != Linux ]; then
-    steps=$(echo "$steps" | sed -E 's/ (emulated|guest|kmod|samples)//g')
+    steps=$(echo "$steps" | sed -E 's/ (emulated|guest|kmod)//g')
 fi
 
 # Steps that take too long for every change; they run when they are named.
@@ -26,7 +26,7 @@ platforms="linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 darwin/amd64"
 units=$(go list -e ./... | grep -v -e '/tests$' -e '/tests/' -e '/internal/lint$')
 
 # Everything under tests but the machines and the kills, which have steps.
-blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/ivshmem$' -e '/tests/kmod' -e '/tests/samples' -e '/tests/crash$')
+blackbox=$(go list -e ./tests/... | grep -v -e '/tests/guest$' -e '/tests/ivshmem$' -e '/tests/kmod' -e '/tests/crash$')
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -216,13 +216,9 @@ step_soak() { SHMHEAP_SOAK="${SHMHEAP_SOAK:-600}" go test -count=1 -timeout=1h -
 # takes the other for dead that gets no processor. SHMHEAP_GUEST=full adds a kernel with pages of 64 KiB, which is built.
 step_guest() { verbose -p=1 -count=1 -timeout=30m ./tests/guest ./tests/ivshmem; }
 
-# The kernel module in kernels of Debian, and in two that watch themselves, which are built into the same cache:
-# ten minutes on two processors, the first time. SHMHEAP_KMOD=full goes on for longer.
+# The kernel module and its samples in kernels of Debian, and in two that watch themselves, which are built into the
+# same cache: ten minutes on two processors, the first time. SHMHEAP_KMOD=full goes on for longer.
 step_kmod() { verbose -count=1 -timeout=90m ./tests/kmod; }
-
-# The sample modules, in the same kernels. With SHMHEAP_SAMPLES_KASAN=1 in one more that watches itself, and
-# takes minutes to build.
-step_samples() { verbose -count=1 -timeout=40m ./tests/samples; }
 
 # verbose runs go test so that its log says of every skip why. CI keeps the whole log.
 verbose() {

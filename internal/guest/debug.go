@@ -37,7 +37,7 @@ type recipe struct {
 var recipes = map[string]recipe{
 	"kasan":      {"6.12", "amd64", []string{"base", "amd64", "5level", "samples", "kasan"}},
 	"kcsan":      {"6.12", "amd64", []string{"base", "amd64", "5level", "samples", "kcsan"}},
-	"64k":        {"6.12", "arm64", []string{"base", "arm64", "64k"}},
+	"64k":        {"6.12", "arm64", []string{"base", "arm64", "samples", "64k"}},
 	"6.18":       {"6.18", "amd64", []string{"base", "amd64", "samples"}},
 	"6.18-kasan": {"6.18", "amd64", []string{"base", "amd64", "samples", "kasan"}},
 }

@@ -1,12 +1,15 @@
 package kmod
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/guest"
+	"github.com/shmheap/shmheap/internal/guest/lab"
 	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
@@ -16,18 +19,17 @@ func TestSparse(t *testing.T) {
 	if _, err := exec.LookPath("sparse"); err != nil {
 		shmtest.Skip(t, err.Error(), "install sparse")
 	}
-	for _, k := range []guest.Kernel{
-		debian(t, "amd64", "6.1"), debian(t, "amd64", "6.12"), debug(t, "6.18"), debian(t, "arm64", "6.12"),
+	for _, l := range []*lab.Lab{
+		lab.Debian(t, "amd64", "6.1"), lab.Debian(t, "amd64", "6.12"), lab.Debug(t, "6.18"), lab.Debian(t, "arm64", "6.12"),
 	} {
-		l := &lab{t: t, kernel: k}
-		l.build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2")
+		l.Build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2")
 	}
 }
 
 // TestCheckpatch has the kernel's own script look at the style of the sources that are compiled for a kernel.
 func TestCheckpatch(t *testing.T) {
 	source, err := guest.Source("6.12")
-	orSkip(t, guest.Kernel{}, err)
+	lab.Must(t, err)
 	perl, err := exec.LookPath("perl")
 	if err != nil {
 		shmtest.Skip(t, err.Error(), "install perl")
@@ -46,17 +48,11 @@ func TestCheckpatch(t *testing.T) {
 func sourceFiles(t *testing.T, patterns ...string) (files []string) {
 	t.Helper()
 	for _, pattern := range patterns {
-		found, err := filepath.Glob(filepath.Join(sources["kmod"], pattern))
+		found, err := fs.Glob(os.DirFS(sources["kmod"]), pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, file := range found {
-			inside, err := filepath.Rel(sources["kmod"], file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files = append(files, inside)
-		}
+		files = append(files, found...)
 	}
 	if len(files) < 20 {
 		t.Fatalf("only %d files: %q", len(files), files)

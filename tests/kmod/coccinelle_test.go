@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/guest"
+	"github.com/shmheap/shmheap/internal/guest/lab"
 	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
@@ -44,7 +45,7 @@ func TestCoccinelle(t *testing.T) {
 		shmtest.Skip(t, err.Error(), "install coccinelle")
 	}
 	source, err := guest.Source("6.12")
-	orSkip(t, guest.Kernel{}, err)
+	lab.Must(t, err)
 	patches, err := filepath.Glob(filepath.Join(source, "scripts", "coccinelle", "*", "*.cocci"))
 	if err != nil || len(patches) < 50 {
 		t.Fatalf("%d patches, %v", len(patches), err)

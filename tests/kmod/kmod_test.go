@@ -2,12 +2,17 @@ package kmod
 
 import (
 	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/guest"
+	"github.com/shmheap/shmheap/internal/guest/lab"
+	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
 // kernels of Debian that everything runs in, with what is special about the machine.
@@ -23,64 +28,113 @@ var kernels = []struct{ name, arch, series, append string }{
 
 // sources are the modules that go into every machine.
 var sources = map[string]string{
-	"kmod": root + "/kmod", "partner": "testdata/partner", "planted": "testdata/planted",
+	"kmod": lab.Root + "/kmod", "partner": "testdata/partner", "planted": "testdata/planted",
+}
+
+// detectors are what each kernel that watches itself must find: a planted bug, and how the kernel tells. Lockdep
+// comes first, as it stops watching once something else has been found.
+var detectors = map[string][]struct{ bug, complaint string }{
+	"kasan": {
+		{"lock", "possible circular locking dependency"}, {"sleep", "BUG: sleeping function called from invalid context"},
+		{"shift", "UBSAN: shift-out-of-bounds"}, {"bounds", "BUG: KASAN: slab-out-of-bounds in plant_bounds"},
+		{"freed", "BUG: KASAN: slab-use-after-free in plant_freed"}, {"warn", "WARNING: .*plant_warn"},
+	},
+	"kcsan": {{"race", `BUG: KCSAN: data-race in racer \[planted\]`}, {"warn", "WARNING: .*plant_warn"}},
+	"6.18":  {{"warn", "WARNING: .*plant_warn"}},
+	"":      {{"warn", "WARNING: .*plant_warn"}},
 }
 
 // TestDebian runs everything in kernels as they come.
 func TestDebian(t *testing.T) {
 	for _, k := range kernels {
 		t.Run(k.name, func(t *testing.T) {
-			l := newLab(t, debian(t, k.arch, k.series))
-			l.guest.Append = k.append
-			if k.arch == runtime.GOARCH && k.series == "6.12" && k.append == "" { // one is enough
-				l.command()
-			}
-			l.everything("")
+			l := lab.Debian(t, k.arch, k.series)
+			l.Guest.Append = k.append
+			everything(t, l, "")
 		})
 	}
 }
 
 // TestNewest runs everything in the newest series that is promised, of which Debian 12 has no packages.
-func TestNewest(t *testing.T) { newLab(t, debug(t, "6.18")).everything("6.18") }
+func TestNewest(t *testing.T) { everything(t, lab.Debug(t, "6.18"), "6.18") }
+
+// TestLargePages runs everything in a kernel with pages of 64 KiB.
+func TestLargePages(t *testing.T) {
+	if os.Getenv("SHMHEAP_GUEST") != "full" {
+		shmtest.SkipAnywhere(t, "a kernel with pages of 64 KiB is built and tested with SHMHEAP_GUEST=full")
+	}
+	everything(t, lab.Debug(t, "64k"), "")
+}
 
 // TestKASAN runs everything in a kernel that watches memory, locks and leaks.
-func TestKASAN(t *testing.T) { newLab(t, debug(t, "kasan")).everything("kasan") }
+func TestKASAN(t *testing.T) {
+	l := lab.Debug(t, "kasan")
+	l.Guest.Append = "kasan_multi_shot" // it would report the first one only
+	everything(t, l, "kasan")
+}
 
 // TestKCSAN runs everything in a kernel that watches for data races.
-func TestKCSAN(t *testing.T) { newLab(t, debug(t, "kcsan")).everything("kcsan") }
+func TestKCSAN(t *testing.T) { everything(t, lab.Debug(t, "kcsan"), "kcsan") }
 
 // everything inserts the modules, runs all tests inside, removes the modules, and then plants bugs for the
 // detectors of the kernel, by name, to find.
-func (l *lab) everything(name string) {
-	l.build(sources)
+func everything(t *testing.T, l *lab.Lab, name string) {
+	l.Build(sources)
+	program := l.Program("shmheap", "cmd/shmheap")
 	if name == "kasan" {
-		l.guest.Append = "kasan_multi_shot" // it would report the first one only
-		l.step("forget", guest.Tool, "forget")
+		l.Forget()
 	}
-	l.insert("shmheap")
-	l.insert("partner")
-	l.tests("kmod") // with its examples
-	l.tests("tests/kmod/inside", effort()...)
-	l.remove("partner")
-	l.again("tests/kmod/inside", "unload", "^TestUnload$", "KMOD_UNLOAD=1")
-	l.insert("shmheap")
-	l.remove("shmheap")
+	if l.Kernel.Arch == runtime.GOARCH && l.Guest.Append == "" && name == "" { // one of each series is enough
+		command(t, l, program)
+	}
+	l.Insert("shmheap")
+	l.Insert("partner")
+	l.Test("kmod", lab.Tests{}) // with its examples
+	l.Test(inside, lab.Tests{Env: effort()})
+	l.Remove("partner")
+	l.Test(inside, lab.Tests{Name: "unload", Args: []string{"-test.run=^TestUnload$"}, Env: []string{"KMOD_UNLOAD=1"}})
+	if l.Guest.Append != "no5lvl" { // they have nothing to do with page tables
+		samples(l)
+	}
 	if name != "" {
-		l.insert("shmheap")
-		l.insert("shmheap_kunit")
-		l.remove("shmheap_kunit")
-		l.remove("shmheap")
+		l.Insert("shmheap")
+		l.Insert("shmheap_kunit")
+		l.Remove("shmheap_kunit", "shmheap")
 	}
 	if name == "kasan" {
-		l.step("leaks", guest.Tool, "leaks")
+		l.Leaks()
 	}
-	l.plantAll(name)
-	r := l.run()
-	l.quiet(r)
-	l.wantAlive(r, name)
+	for _, d := range detectors[name] {
+		l.Plant("planted", d.bug, d.complaint)
+	}
+	if name == "kasan" {
+		l.PlantLeak("planted", "leak")
+	}
+	r := l.Run()
 	if name != "" {
-		l.wantKUnit(r)
+		wantKUnit(t, r)
 	}
+}
+
+// inside are the tests that need the partner, or no module at all.
+const inside = "tests/kmod/inside"
+
+// samples adds the steps that try the sample modules, and first what needs none of them: a register that is mapped
+// through sysfs.
+func samples(l *lab.Lab) {
+	l.Guest.Devices = []string{"edu"}
+	test := func(name, pattern string) {
+		l.Test("tests/kmod/samples", lab.Tests{Name: name, All: true, Args: []string{"-test.run=" + pattern}, Env: append(effort(), "SHMHEAP_SAMPLES=1")})
+	}
+	test("register", "^Test(Register|Atomics|Shared|Unlocked)")
+	l.Insert("veth")
+	l.Insert("shmheap")
+	for _, name := range []string{"slab", "regs", "qdisc"} {
+		l.Insert("sample_" + name)
+		test(name, "(?i)^Test"+name)
+		l.Remove("sample_" + name)
+	}
+	l.Remove("shmheap")
 }
 
 // effort is what the environment of the tests inside says of how long they go on: for each change, not long.
@@ -91,12 +145,29 @@ func effort() []string {
 	return nil
 }
 
+// command has the command, which is the program, build the module, and adds the step that tries both. No module may be
+// inserted then.
+func command(t *testing.T, l *lab.Lab, program string) {
+	t.Helper()
+	const there = "/command/shmheap.ko"
+	built := filepath.Join(t.TempDir(), "built.ko")
+	cmd := exec.Command(program, "kmod", "build", "--kernel", l.Kernel.Build, "-o", built, "--", "CC=gcc-12")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != built+"\n" {
+		t.Fatalf("%q: %v\n%s", cmd.Args, err, out)
+	}
+	l.Add(guest.File{Path: there, Host: built})
+	l.Test(inside, lab.Tests{
+		Name: "command", Args: []string{"-test.run=^TestCommand$"},
+		Env: []string{"KMOD_COMMAND=" + path.Join(lab.Programs, "shmheap"), "KMOD_BUILT=" + there},
+	})
+}
+
 // verdicts are the lines with which KUnit ends a case or a suite.
 var verdicts = regexp.MustCompile(`^\s*(ok|not ok) \d+`)
 
 // wantKUnit fails the test unless the cases that the module brings for KUnit passed.
-func (l *lab) wantKUnit(r *guest.Result) {
-	l.t.Helper()
+func wantKUnit(t *testing.T, r *guest.Result) {
+	t.Helper()
 	s, _ := r.Step("insert-shmheap_kunit")
 	passed := 0
 	for _, line := range s.Kernel {
@@ -105,10 +176,10 @@ func (l *lab) wantKUnit(r *guest.Result) {
 		case m[1] == "ok":
 			passed++
 		default:
-			l.t.Errorf("KUnit says: %s", line)
+			t.Errorf("KUnit says: %s", line)
 		}
 	}
 	if passed == 0 {
-		l.t.Errorf("KUnit has run nothing:\n%s", strings.Join(s.Kernel, "\n"))
+		t.Errorf("KUnit has run nothing:\n%s", strings.Join(s.Kernel, "\n"))
 	}
 }

@@ -1,4 +1,4 @@
-package inside
+package samples
 
 import (
 	"context"
@@ -203,7 +203,7 @@ func TestSharedRegister(t *testing.T) {
 	dir := heapDir(t)
 	_, b := makeBoard(t, dir)
 	writers := start(t, dir, "guarded")
-	const kills = 20
+	kills := kills(t, 10)
 	for range kills {
 		before := b.total()
 		shmtest.Until(t, "progress", func() bool { return b.total() > before+100 })

@@ -1,7 +1,8 @@
-package inside
+package samples
 
 import (
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/shmtest"
@@ -14,12 +15,26 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// needGuest skips a test outside of the guests of package samples.
+// needGuest skips a test outside of the machines of tests/kmod.
 func needGuest(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SHMHEAP_SAMPLES") == "" {
-		shmtest.SkipAnywhere(t, "runs in a guest of tests/samples")
+		shmtest.SkipAnywhere(t, "runs in a machine of tests/kmod")
 	}
+}
+
+// kills returns how many processes a test kills: KMOD_KILLS, or what is enough for each change.
+func kills(t *testing.T, otherwise int) int {
+	t.Helper()
+	text, ok := os.LookupEnv("KMOD_KILLS")
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // heapDir returns a directory for heaps in memory.

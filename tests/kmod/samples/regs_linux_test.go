@@ -1,4 +1,4 @@
-package inside
+package samples
 
 import (
 	"context"
@@ -84,8 +84,7 @@ func TestRegsShared(t *testing.T) {
 		writers[i] = shmtest.Start(t, "writer", dir, strconv.Itoa(i), "attached")
 		writers[i].Want("up")
 	}
-	const kills = 20
-	for range kills {
+	for range kills(t, 10) {
 		before := b.total()
 		shmtest.Until(t, "progress", func() bool { return b.total() > before+50 })
 		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)

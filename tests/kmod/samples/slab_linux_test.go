@@ -1,4 +1,4 @@
-package inside
+package samples
 
 import (
 	"encoding/json"
@@ -188,7 +188,8 @@ func runCaches() error {
 // TestSlabStorm kills processes at any moment; no cache is left.
 func TestSlabStorm(t *testing.T) {
 	needGuest(t)
-	const processes, kills = 3, 30
+	const processes = 3
+	kills := kills(t, 30)
 	var running [processes]*shmtest.Process
 	for i := range running {
 		running[i] = shmtest.Start(t, "caches")

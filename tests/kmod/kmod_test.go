@@ -129,7 +129,7 @@ func samples(l *lab.Lab) {
 	test("register", "^Test(Register|Atomics|Shared|Unlocked)")
 	l.Insert("veth")
 	l.Insert("shmheap")
-	for _, name := range []string{"slab", "regs", "qdisc"} {
+	for _, name := range []string{"echo", "slab", "regs", "qdisc"} {
 		l.Insert("sample_" + name)
 		test(name, "(?i)^Test"+name)
 		l.Remove("sample_" + name)

@@ -11,7 +11,7 @@ import (
 func TestMain(m *testing.M) {
 	shmtest.Main(m, map[string]func() error{
 		"writer": runWriter, "keeper": runKeeper, "caches": runCaches, "cacheinfo": runCacheInfo,
-		"holder": runHolder,
+		"holder": runHolder, "echo": runEcho,
 	})
 }
 

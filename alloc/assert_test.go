@@ -109,7 +109,7 @@ func TestAllCareful(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if p := mustCache(t, a).shared.take(100); p != nil {
+	if mustCache(t, a).shared.front(100).free != 0 {
 		t.Error("the short way of Alloc leads to a block")
 	}
 }

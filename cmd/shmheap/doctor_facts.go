@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/sys"
@@ -129,5 +130,5 @@ func examineWindows(*app) factJSON {
 	for _, w := range probe.Windows() {
 		free = append(free, w.Name)
 	}
-	return either(len(free) > 0, name, fmt.Sprintf("%d windows: %v", len(free), free), "no window", meaning, noted, "choose a base yourself: shmheap init NAME --base ADDR")
+	return either(len(free) > 0, name, fmt.Sprintf("%d windows: %s", len(free), strings.Join(free, ", ")), "no window", meaning, noted, "choose a base yourself: shmheap init NAME --base ADDR")
 }

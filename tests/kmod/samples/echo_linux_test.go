@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -40,6 +42,7 @@ func pair(low, high uint32) uint64 { return uint64(low) | uint64(high)<<32 }
 // echo is a run of the sample, and an instance for it.
 type echo struct {
 	file     *os.File
+	device   *kmod.Device
 	heap     *heap.Heap
 	instance *kmod.Instance
 	messages *kmod.Messages
@@ -47,14 +50,12 @@ type echo struct {
 
 // openEcho makes a heap in the module's memory, with a channel of messages, and opens the sample.
 func openEcho(name, dir string) (e *echo, err error) {
-	d, err := kmod.Open()
-	if err != nil {
+	e = &echo{}
+	if e.device, err = kmod.Open(); err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	e = &echo{}
-	e.heap, err = heap.Create(name, &heap.Options{Size: 16 << 20, Dir: dir, Kernel: d.Kernel(&kmod.InstanceOptions{StreamOrder: 10})})
-	if err != nil {
+	kernel := e.device.Kernel(&kmod.InstanceOptions{StreamOrder: 10})
+	if e.heap, err = heap.Create(name, &heap.Options{Size: 16 << 20, Dir: dir, Kernel: kernel}); err != nil {
 		return nil, err
 	}
 	a, err := alloc.Open(e.heap)
@@ -73,15 +74,15 @@ func openEcho(name, dir string) (e *echo, err error) {
 	return e, err
 }
 
-// testEcho is openEcho for a test, at whose end nothing may be left.
+// testEcho is openEcho for a test.
 func testEcho(t *testing.T) *echo {
 	t.Helper()
-	e, err := openEcho("echo-"+t.Name(), heapDir(t))
+	e, err := openEcho("echo-"+path.Base(t.Name()), heapDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(e.file.Close(), e.messages.Close(), e.heap.Close()); err != nil {
+		if err := errors.Join(e.file.Close(), e.messages.Close(), e.heap.Close(), e.device.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -213,7 +214,7 @@ func TestEchoStream(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), shmtest.Patience)
 	defer cancel()
 	sum, last := map[int]uint64{}, map[int]uint64{}
-	for len(last) < 2 {
+	for len(last) < runtime.NumCPU() {
 		r, err := stream.Next(ctx)
 		if err != nil {
 			t.Fatalf("with %v of %d records: %v", sum, count, err)

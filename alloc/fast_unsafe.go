@@ -145,8 +145,8 @@ type farSlot struct {
 // out.
 const farSlots = 256
 
-// freeFar is the short way for blocks of slabs of others: one OR sets the block's remote bit. It reports whether
-// it did.
+// freeFar is the short way for blocks of slabs of others: one locked instruction sets the block's remote bit. It reports
+// whether it did.
 func (c *Cache) freeFar(p unsafe.Pointer) bool {
 	if c.far == nil {
 		return false
@@ -157,9 +157,8 @@ func (c *Cache) freeFar(p unsafe.Pointer) bool {
 		return false
 	}
 	local, remote := s.words(i)
-	bit := uint64(1) << (i & 63)
-	c.assertFar(uint64(uintptr(p)-uintptr(c.a.memory.Pointer(0))), local, remote, bit)
-	if (local.Load()|remote.Load())&bit != 0 || remote.Or(bit)&bit != 0 {
+	c.assertFar(uint64(uintptr(p)-uintptr(c.a.memory.Pointer(0))), local, remote, uint64(1)<<(i&63))
+	if !remote.SetUnless(local, i) {
 		return false
 	}
 	crashpoint.Hit("alloc.free.after-far")

@@ -1,6 +1,8 @@
 package mem_test
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/mem"
@@ -125,6 +127,50 @@ func TestPublishPublishes(t *testing.T) {
 func TestPauseTakesAnyCount(t *testing.T) {
 	for _, n := range []uint32{0, 1, 1000} {
 		mem.Pause(n)
+	}
+}
+
+// TestSetUnless tries each bit with each state of the two words: only a bit that is clear in both is set, and no other
+// changes, in the word or in the one behind it.
+func TestSetUnless(t *testing.T) {
+	m := mem.Over(make([]byte, 24))
+	w, behind, other := m.Word(0), m.Word(8), m.Word(16)
+	for i := range uint64(200) {
+		bit := uint64(1) << (i % 64)
+		for _, there := range []uint64{0, bit, ^bit, ^uint64(0)} {
+			for _, elsewhere := range []uint64{0, bit, ^bit, ^uint64(0)} {
+				w.Set(there)
+				other.Set(elsewhere)
+				want := (there|elsewhere)&bit == 0
+				after := there
+				if want {
+					after |= bit
+				}
+				if got := w.SetUnless(other, i); got != want || w.Load() != after || behind.Load() != 0 || other.Load() != elsewhere {
+					t.Fatalf("SetUnless(%d) of %#x beside %#x: %v, and %#x, %#x, %#x", i, there, elsewhere, got, w.Load(), behind.Load(), other.Load())
+				}
+			}
+		}
+	}
+}
+
+// TestSetUnlessOnce: of several that set the same bit at once one does.
+func TestSetUnlessOnce(t *testing.T) {
+	m := mem.Over(make([]byte, 16))
+	w, other := m.Word(0), m.Word(8)
+	var wait sync.WaitGroup
+	var set atomic.Uint64
+	for range 8 {
+		wait.Go(func() {
+			for i := range uint64(64) {
+				if w.SetUnless(other, i) {
+					set.Add(1)
+				}
+			}
+		})
+	}
+	if wait.Wait(); set.Load() != 64 || w.Load() != ^uint64(0) {
+		t.Fatalf("%d bits were set, and the word is %#x", set.Load(), w.Load())
 	}
 }
 

@@ -27,6 +27,10 @@ func (w *Word) CompareAndSwap(old, next uint64) bool {
 // Or sets bits and returns what was there before. It is a full barrier.
 func (w *Word) Or(bits uint64) uint64 { return atomic.OrUint64(&w.v, bits) }
 
+// SetUnless sets bit i, of which the low six bits count, unless it is set already, here or in other, and reports whether it
+// did. Other is Loaded first; the rest is a full barrier.
+func (w *Word) SetUnless(other *Word, i uint64) bool { return setUnless(&w.v, &other.v, i) }
+
 // And keeps only the bits of mask and returns what was there before. It is a full barrier.
 func (w *Word) And(mask uint64) uint64 { return atomic.AndUint64(&w.v, mask) }
 

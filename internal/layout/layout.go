@@ -195,8 +195,8 @@ type Cache struct {
 	Counts Counters
 }
 
-// Counters count what a cache did, or several. They are stored when the cache looks for blocks, so they lag by
-// what it took from the words of bitmaps that it is at: at most 64 blocks of each size class.
+// Counters count what a cache did, or several. They are stored now and then when the cache looks for blocks, so they
+// lag: by 1024 blocks of each size class and those of two words of its bitmaps at most.
 type Counters struct {
 	_ structs.HostLayout
 

@@ -2,8 +2,10 @@ package guest
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/shmheap/shmheap/internal/guest"
 	"github.com/shmheap/shmheap/internal/guest/lab"
 	"github.com/shmheap/shmheap/internal/shmtest"
 )
@@ -18,12 +20,17 @@ func TestLargePages(t *testing.T) {
 	l.Guest.Memory = 3072
 	shell(l)
 	l.Program("shmheap", "cmd/shmheap")
+	const format = "doc/format.md" // which tests compare layouts with
+	l.Add(guest.File{Path: "/src/" + format, Host: filepath.Join(lab.Root, format)})
 	for _, pkg := range []string{"probe", "internal/sys", "internal/mem", "internal/layout", "heap", "alloc", "queue", "lock",
-		"tests/blackbox", "tests/lock", "tests/queue", "kmod/arena", "kmod/bpf"} {
+		"tests/blackbox", "tests/lock", "tests/queue"} {
 		l.Test(pkg, quick(""))
 	}
 	l.Test("tests/above", quick("", "TestShared", "TestConflict", "TestJoin", "TestCommand"))
-	l.Test("tests/kernel", quick("", "TestArena", "TestArenaByDescriptor"))
+	// This kernel does not tell its types, which is what giving storage back needs, and some programs.
+	const withoutTypes = "^(TestArena|TestPlainProcess|TestWrongBase|TestStream|TestPopPush|TestManyLaps|TestPointers|TestHostile.*|TestWake)$/" +
+		"^(Deaths|Pointers|Full|Limit|Locks|Queues|Watch|Twice|Roots)$"
+	l.Test("tests/kernel", quick(withoutTypes, "TestArena", "TestStream", "TestHostilePointers", "TestWake"))
 	l.Test("tests/pages", quick("", "TestNoNodes"))
 	l.Run()
 }

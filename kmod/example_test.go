@@ -25,7 +25,7 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	fmt.Println(info.Version, info.Features)
-	// Output: 1 region queues control stream copies punch
+	// Output: 1 region queues control stream copies punch seen
 }
 
 // A number for the kernel: a module that has found the instance by its name reads it with shmheap_ctl_read.

@@ -22,9 +22,9 @@ type rings struct {
 	slot   uint64 // bytes of a slot
 	count  uint64 // of slots in a ring, a power of two
 	places []place
-	cpu    int    // whose turn it is
-	data   []byte // a copy of the record that is being returned
-	copied mem.Memory
+	cpu    int      // whose turn it is
+	data   []byte   // a copy of the record that is being returned
+	words  []uint64 // the same bytes
 }
 
 // place is where a reader is in a ring.
@@ -42,7 +42,7 @@ func newRings(m mem.Memory, oldest bool) (*rings, error) {
 		return nil, err
 	}
 	r.data = make([]byte, r.slot)
-	r.copied = mem.Over(r.data)
+	r.words = mem.Slice[uint64](mem.Over(r.data), 0, r.slot/8)
 	for cpu := range r.places {
 		if p := &r.places[cpu]; !oldest {
 			p.next, p.dropped = r.head(cpu).Load(), r.dropped(cpu).Load()
@@ -163,10 +163,9 @@ func (r *rings) copy(cpu int, n uint64) int {
 	}
 	kind := r.memory.Word(at + 16).Load() // bytes, type and processor
 	end := min(recordHeader+(kind&0xffff+7)&^7, r.slot)
-	*mem.View[uint64](r.copied, 8) = r.memory.Word(at + 8).Load()
-	*mem.View[uint64](r.copied, 16) = kind
+	r.words[1], r.words[2] = r.memory.Word(at+8).Load(), kind
 	for off := uint64(recordHeader); off < end; off += 8 {
-		*mem.View[uint64](r.copied, off) = r.memory.Word(at + off).Load()
+		r.words[off/8] = r.memory.Word(at + off).Load()
 	}
 	if seq.Load() != n+1 {
 		return recordGone

@@ -102,11 +102,13 @@ func (s *Stream) tell() error {
 // Next waits for the next record. Records of one processor come in their order. It returns ctx's error,
 // ErrCorrupt, and os.ErrClosed after Close.
 func (s *Stream) Next(ctx context.Context) (Record, error) {
-	next := s.nextRead
+	var r Record
+	var err error
 	if s.rings != nil {
-		next = s.nextMapped
+		r, err = s.nextMapped(ctx)
+	} else {
+		r, err = s.nextRead(ctx)
 	}
-	r, err := next(ctx)
 	if err != nil {
 		return Record{}, fmt.Errorf("stream of instance %q: %w", s.name, err)
 	}
@@ -127,8 +129,7 @@ func (s *Stream) nextRead(ctx context.Context) (r Record, err error) {
 // errNothing: there is no record.
 var errNothing = errors.New("nothing")
 
-// nextMapped sleeps on the descriptor, of which the kernel must know then where the reader is. As reads do, it looks at
-// ctx now and then while there are records.
+// nextMapped looks at ctx now and then while there are records, as reads do.
 func (s *Stream) nextMapped(ctx context.Context) (r Record, err error) {
 	const often = 64
 	if s.given++; s.given%often == 0 && ctx.Err() != nil {
@@ -138,6 +139,12 @@ func (s *Stream) nextMapped(ctx context.Context) (r Record, err error) {
 	if found || err != nil {
 		return r, err
 	}
+	return s.awaitMapped(ctx)
+}
+
+// awaitMapped sleeps on the descriptor, of which the kernel must know then where the reader is.
+func (s *Stream) awaitMapped(ctx context.Context) (r Record, err error) {
+	var found bool
 	err = await(ctx, s.file, sys.Readable, errNothing, func() error {
 		r, found, err = s.rings.next()
 		switch {

@@ -303,7 +303,11 @@ static u64 measure_trace(void)
 #endif
 
 #if defined(CONFIG_RELAY) && defined(CONFIG_DEBUG_FS)
+#ifdef PARTNER_HAVE_RELAY_PADDING /* until 6.16 */
 static int overwrite(struct rchan_buf *buf, void *next, void *prev, size_t padding)
+#else
+static int overwrite(struct rchan_buf *buf, void *next, void *prev)
+#endif
 {
 	return 1;
 }

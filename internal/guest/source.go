@@ -10,11 +10,14 @@ import (
 	"strings"
 )
 
+// ErrNoSeries: the archive has been asked, and has no sources of a series, or none any more, as backports move on.
+var ErrNoSeries = errors.New("the archive has no sources of the series")
+
 // laterSeries are those that the release of Debian that the system follows has no sources of, and the suite whose
 // source package of the kernel had them.
 var laterSeries = map[string]string{"6.18": "trixie-backports"}
 
-// Source returns the directory of a kernel's sources, unpacked, of series 6.12 or 6.18.
+// Source returns the directory of a kernel's sources, unpacked, of series 6.12 or 6.18. It returns ErrNoSeries for 6.18 alone.
 func Source(series string) (string, error) {
 	name := "linux-source-" + series
 	have, err := sourceInCache(name)
@@ -110,7 +113,7 @@ func (a *apt) sourceVersion(name, prefix string) (string, error) {
 		}
 	}
 	if newest == "" {
-		return "", fmt.Errorf("sources of %s %s*: %w", name, prefix, ErrCannotFetch)
+		return "", fmt.Errorf("%s %s*: %w", name, prefix, ErrNoSeries)
 	}
 	return newest, nil
 }

@@ -19,10 +19,13 @@ func TestSparse(t *testing.T) {
 	if _, err := exec.LookPath("sparse"); err != nil {
 		shmtest.Skip(t, err.Error(), "install sparse")
 	}
-	for _, l := range []*lab.Lab{
-		lab.Debian(t, "amd64", "6.1"), lab.Debian(t, "amd64", "6.12"), lab.Debug(t, "6.18"), lab.Debian(t, "arm64", "6.12"),
+	for name, get := range map[string]func(t *testing.T) *lab.Lab{
+		"oldest": func(t *testing.T) *lab.Lab { return lab.Debian(t, "amd64", "6.1") },
+		"amd64":  func(t *testing.T) *lab.Lab { return lab.Debian(t, "amd64", "6.12") },
+		"newest": func(t *testing.T) *lab.Lab { return lab.Debug(t, "6.18") },
+		"arm64":  func(t *testing.T) *lab.Lab { return lab.Debian(t, "arm64", "6.12") },
 	} {
-		l.Build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2")
+		t.Run(name, func(t *testing.T) { get(t).Build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2") })
 	}
 }
 

@@ -13,6 +13,7 @@ func TestArena(t *testing.T) {
 	for arch, series := range map[string]string{"amd64": "6.12", "arm64": "6.12-16k"} {
 		t.Run(arch, func(t *testing.T) {
 			l := lab.Debian(t, arch, series)
+			shell(l) // a program to start
 			l.Test("tests/kernel", quick("", "TestArena", "TestArenaByDescriptor", "TestPointers", "TestHostilePointers", "TestHostileQueue",
 				"TestDoorbells", "TestKilledClients", "TestWake", "TestStream", "TestDeathNotice", "TestRecorder", "TestShaperVerdict"))
 			l.Test("kmod/arena", quick(""))

@@ -65,6 +65,14 @@ func record() (err error) {
 	if err != nil {
 		return err
 	}
+	p, err := queue.PusherOf[arena.Event](blanks)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := fill(a, p); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r, err := arena.NewRecorder(h, "sched_process_exec", blanks, root.Offset)
@@ -72,29 +80,27 @@ func record() (err error) {
 		return err
 	}
 	fmt.Println("recording")
-	return errors.Join(fill(ctx, a, blanks), r.Close())
+	for err == nil && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+		err = fill(a, p)
+	}
+	return errors.Join(err, r.Close())
 }
 
-// fill keeps the queue full of blanks.
-func fill(ctx context.Context, a *alloc.Allocator, blanks *queue.Queue) error {
-	p, err := queue.PusherOf[arena.Event](blanks)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	for ctx.Err() == nil {
+// fill fills the queue with blanks.
+func fill(a *alloc.Allocator, p queue.Pusher[arena.Event]) error {
+	for {
 		e, err := alloc.New[arena.Event](a)
 		if err != nil {
 			return err
 		}
-		for err = p.TryPush(e); errors.Is(err, queue.ErrFull) && ctx.Err() == nil; err = p.TryPush(e) {
-			time.Sleep(time.Millisecond)
-		}
-		if err != nil {
-			return alloc.Delete(a, e)
+		if err := p.TryPush(e); err != nil {
+			if errors.Is(err, queue.ErrFull) {
+				err = nil
+			}
+			return errors.Join(err, alloc.Delete(a, e))
 		}
 	}
-	return nil
 }
 
 // show follows the pointers.

@@ -215,10 +215,13 @@ func (p place) hold(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, ctx := p.heap, t.Context()
-	over := make(chan struct{})
-	t.Cleanup(func() { close(over) })
+	over, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(over); <-ended }) // before the heap is closed
 	taken := make(chan struct{})
-	go v.once.Do(ctx, h, func(bool) error { close(taken); <-over; return errors.New("over") })
+	go func() {
+		defer close(ended)
+		v.once.Do(ctx, h, func(bool) error { close(taken); <-over; return errors.New("over") })
+	}()
 	<-taken
 	err = errors.Join(v.permits.Init(1), v.barrier.Init(2), v.mutex.Lock(ctx, h), v.written.Lock(ctx, h), v.read.RLock(ctx, h),
 		v.permits.Acquire(ctx, h), alloc.StoreRoot(p.alloc, "held", v))

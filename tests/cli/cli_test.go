@@ -58,12 +58,15 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SHMHEAP_DIR", filepath.Join(env.WorkDir, "heaps"))
 			env.Setenv("GOROOT", goroot())
 			env.Setenv("GID", strconv.Itoa(os.Getgid()))
-			return nil
+			address, err := freeAddress()
+			env.Setenv("ADDRESS", address)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":  status,
 			"peers":   peers,
 			"appears": appears,
+			"answers": answers,
 			"damage":  damage,
 			"schema":  schema,
 			"gone":    gone,

@@ -3,6 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +54,26 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := os.Stat(ts.MkAbs(args[0]))
 		return err == nil
 	})
+}
+
+// answers waits until there is an answer to HTTP, whatever it says: answers ADDRESS
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: answers ADDRESS")
+	}
+	until(ts, "answers "+args[0], func() bool {
+		r, err := http.Get("http://" + args[0])
+		return err == nil && r.Body.Close() == nil
+	})
+}
+
+// freeAddress returns a port of this machine that was free a moment ago.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // damage inverts 8 bytes of a file: damage FILE OFFSET

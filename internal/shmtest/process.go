@@ -3,6 +3,7 @@ package shmtest
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +37,17 @@ func Main(m *testing.M, programs map[string]func() error) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// MainWithExamples is for TestMain of a package whose examples need what a machine may lack. Where missing is not nil,
+// it says so and leaves them out.
+func MainWithExamples(m *testing.M, missing error) {
+	flag.Parse()
+	if missing != nil {
+		fmt.Println("note: no examples:", missing)
+		_ = flag.Set("test.skip", "^Example")
+	}
+	os.Exit(m.Run())
 }
 
 // Programs returns the directory with programs that were built elsewhere, where there is no compiler, and

@@ -1,22 +1,17 @@
 package guest
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/guest"
 	"github.com/shmheap/shmheap/internal/guest/lab"
-	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
 // TestLargePages: everything about memory on arm64 with pages of 64 KiB, where a page is a granule, and addresses have 52
-// bits. Debian has no such kernel, so one is built, which takes a fresh machine minutes: SHMHEAP_GUEST=full asks for it.
+// bits.
 func TestLargePages(t *testing.T) {
-	if os.Getenv("SHMHEAP_GUEST") != "full" {
-		shmtest.SkipAnywhere(t, "a kernel with pages of 64 KiB is built and tested with SHMHEAP_GUEST=full")
-	}
-	l := lab.Debug(t, "64k")
+	l := lab.LargePages(t)
 	l.Guest.Memory = 3072
 	shell(l)
 	l.Program("shmheap", "cmd/shmheap")

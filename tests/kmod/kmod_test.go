@@ -12,7 +12,6 @@ import (
 
 	"github.com/shmheap/shmheap/internal/guest"
 	"github.com/shmheap/shmheap/internal/guest/lab"
-	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
 // kernels of Debian that everything runs in, with what is special about the machine.
@@ -59,12 +58,7 @@ func TestDebian(t *testing.T) {
 func TestNewest(t *testing.T) { everything(t, lab.Debug(t, "6.18"), "6.18") }
 
 // TestLargePages runs everything in a kernel with pages of 64 KiB.
-func TestLargePages(t *testing.T) {
-	if os.Getenv("SHMHEAP_GUEST") != "full" {
-		shmtest.SkipAnywhere(t, "a kernel with pages of 64 KiB is built and tested with SHMHEAP_GUEST=full")
-	}
-	everything(t, lab.Debug(t, "64k"), "")
-}
+func TestLargePages(t *testing.T) { everything(t, lab.LargePages(t), "") }
 
 // TestKASAN runs everything in a kernel that watches memory, locks and leaks.
 func TestKASAN(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -78,6 +79,16 @@ func Debug(t *testing.T, name string) *Lab {
 	return newLab(t, func() (guest.Kernel, error) {
 		return guest.Debug(name, func(line string) { t.Log("note: " + line) })
 	})
+}
+
+// LargePages returns a lab for arm64 with pages of 64 KiB. Debian has no such kernel, so one is built, which takes a fresh
+// machine minutes: the test is skipped unless SHMHEAP_GUEST=full asks for it.
+func LargePages(t *testing.T) *Lab {
+	t.Helper()
+	if os.Getenv("SHMHEAP_GUEST") != "full" {
+		shmtest.SkipAnywhere(t, "a kernel with pages of 64 KiB is built and tested with SHMHEAP_GUEST=full")
+	}
+	return Debug(t, "64k")
 }
 
 func newLab(t *testing.T, get func() (guest.Kernel, error)) *Lab {

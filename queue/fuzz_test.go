@@ -64,10 +64,17 @@ func (h *hostile) attach() {
 	if q.hands == nil {
 		return
 	}
-	if h.hand, err = q.hands.Hand(); err == nil {
-		h.port, err = h.hand.Port(q)
-	}
+	h.hand, h.port = nil, nil // a port without its hand is of no use
+	hand, err := q.hands.Hand()
 	h.known(err)
+	if err != nil {
+		return
+	}
+	port, err := hand.Port(q)
+	h.known(err)
+	if err == nil {
+		h.hand, h.port = hand, port
+	}
 }
 
 // known fails the test for an error that callers cannot expect.

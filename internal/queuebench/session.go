@@ -82,7 +82,7 @@ func (s *session) choose() {
 		for i := range w.Subjects {
 			if w.Subjects[i].Workers > 0 || s.Peers {
 				m.Rows = append(m.Rows, &Row{Subject: w.Subjects[i]})
-				s.total += s.Rounds
+				s.total += s.Rounds * w.repeats()
 			}
 		}
 		s.report.Workloads = append(s.report.Workloads, m)
@@ -91,14 +91,25 @@ func (s *session) choose() {
 
 func (s *session) round(ctx context.Context) error {
 	for i := range s.report.Workloads {
-		for _, row := range s.report.Workloads[i].Rows {
-			if err := s.measure(ctx, row); err != nil {
+		w := &s.report.Workloads[i]
+		for range w.repeats() {
+			if err := s.pass(ctx, w); err != nil {
 				return err
 			}
-			s.done++
-			if s.Progress != nil {
-				s.Progress(s.done, s.total)
-			}
+		}
+	}
+	return nil
+}
+
+// pass measures every subject of a workload once.
+func (s *session) pass(ctx context.Context, w *Measured) error {
+	for _, row := range w.Rows {
+		if err := s.measure(ctx, row); err != nil {
+			return err
+		}
+		s.done++
+		if s.Progress != nil {
+			s.Progress(s.done, s.total)
 		}
 	}
 	return nil
@@ -260,16 +271,21 @@ func (r *Row) Best() float64 { return slices.Min(r.Values) }
 // Median returns the round in the middle.
 func (r *Row) Median() float64 { return slices.Sorted(slices.Values(r.Values))[len(r.Values)/2] }
 
-// Row finds a subject's row of a workload, nil if it did not take part.
-func (r *Report) Row(workload, subject string) *Row {
+// took returns what a subject of a workload took for an operation, in nanoseconds, 0 if it did not take part.
+func (r *Report) took(workload, subject string) float64 {
 	for i := range r.Workloads {
-		for _, row := range r.Workloads[i].Rows {
-			if r.Workloads[i].Name == workload && row.Name == subject && len(row.Values) > 0 {
-				return row
+		w := &r.Workloads[i]
+		for _, row := range w.Rows {
+			switch {
+			case w.Name != workload || row.Name != subject || len(row.Values) == 0:
+			case w.Asleep:
+				return row.Median()
+			default:
+				return row.Best()
 			}
 		}
 	}
-	return nil
+	return 0
 }
 
 // judge fills in the targets.
@@ -277,14 +293,14 @@ func (r *Report) judge() {
 	r.Targets = slices.Clone(targets)
 	for i := range r.Targets {
 		t := &r.Targets[i]
-		a, b := r.Row(t.Workload, t.Ours), r.Row(t.Beside, t.Subject)
+		a, b := r.took(t.Workload, t.Ours), r.took(t.Beside, t.Subject)
 		switch {
-		case a == nil || b == nil:
+		case a == 0 || b == 0:
 			t.Why = "not measured"
 		case t.AtLeast: // of rates
-			t.Ratio = b.Best() / a.Best()
+			t.Ratio = b / a
 		default:
-			t.Ratio = a.Best() / b.Best()
+			t.Ratio = a / b
 		}
 	}
 }

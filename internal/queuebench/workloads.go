@@ -7,6 +7,19 @@ type Workload struct {
 	// Latency says that a result is nanoseconds for each operation, and not operations a second.
 	Latency  bool
 	Subjects []Subject
+	// Asleep says that processes sleep and are woken. How long that takes depends on how deep the processor slept, which
+	// no round is too disturbed to show: a round measures each subject asleepRepeats times, and medians are compared.
+	Asleep bool
+}
+
+const asleepRepeats = 5
+
+// repeats returns how often a round measures each subject.
+func (w *Workload) repeats() int {
+	if w.Asleep {
+		return asleepRepeats
+	}
+	return 1
 }
 
 // Subject is one that takes part in a workload.
@@ -29,6 +42,7 @@ func peer(name, job string, parameter, count int) Subject {
 // Names of subjects that targets speak of.
 const (
 	Ours      = "shmheap"
+	OursDoze  = "shmheap, asleep after a spin"
 	BoostSPSC = "Boost.Lockfree spsc_queue"
 	BoostMPMC = "Boost.Lockfree queue"
 	BoostMQ   = "Boost.Interprocess message_queue"
@@ -38,59 +52,59 @@ const (
 
 // Workloads are all that is measured.
 var Workloads = []Workload{
-	{"spsc/1024", "one by one, one producer and one consumer", false, []Subject{
+	{Name: "spsc/1024", About: "one by one, one producer and one consumer", Subjects: []Subject{
 		ours(Ours, "spsc", 1024, 4_000_000, 2), peer(BoostSPSC, "spsc", 1024, 4_000_000),
 		peer("pipe", "pipe", 0, 100_000), peer("unix socket", "socket", 0, 100_000),
 		peer("POSIX message queue", "mq", 0, 50_000), peer(BoostMQ, "boost-mq", 0, 200_000),
 		ours("Go channel, in one process", "chan", 1024, 1_000_000, 1),
 	}},
-	{"spsc/65536", "the same, a longer queue", false, []Subject{
+	{Name: "spsc/65536", About: "the same, a longer queue", Subjects: []Subject{
 		ours(Ours, "spsc", 65536, 4_000_000, 2), peer(BoostSPSC, "spsc", 65536, 4_000_000),
 	}},
-	{"batch/1024", "in batches of 32", false, []Subject{
+	{Name: "batch/1024", About: "in batches of 32", Subjects: []Subject{
 		ours(Ours, "batch", 1024, 16_000_000, 2), peer(BoostSPSC, "spsc-batch", 1024, 8_000_000),
 	}},
-	{"batch/65536", "the same, a longer queue", false, []Subject{
+	{Name: "batch/65536", About: "the same, a longer queue", Subjects: []Subject{
 		ours(Ours, "batch", 65536, 16_000_000, 2), peer(BoostSPSC, "spsc-batch", 65536, 8_000_000),
 	}},
-	{"mpsc/1", "a queue for many producers, of which there is one", false, []Subject{
+	{Name: "mpsc/1", About: "a queue for many producers, of which there is one", Subjects: []Subject{
 		ours(Ours, "mpsc", 1024, 2_000_000, 2), peer(BoostMPMC, "mpmc", 1024, 300_000),
 	}},
-	{"mpsc/2", "two producers and one consumer", false, []Subject{
+	{Name: "mpsc/2", About: "two producers and one consumer", Subjects: []Subject{
 		ours(Ours, "mpsc", 65536, 2_000_000, 3), peer(BoostMPMC, "mpsc", 65536, 300_000),
 	}},
-	{"mpmc/1", "a queue for many of both, of which there is one each", false, []Subject{
+	{Name: "mpmc/1", About: "a queue for many of both, of which there is one each", Subjects: []Subject{
 		ours(Ours, "mpmc", 1024, 2_000_000, 2), peer(BoostMPMC, "mpmc", 1024, 300_000),
 	}},
-	{"contend/65536", "two producers fill a queue together", false, []Subject{
+	{Name: "contend/65536", About: "two producers fill a queue together", Subjects: []Subject{
 		ours(Ours, "contend", 65536, 16*65536, 2), peer(BoostMPMC, "contend", 65536, 16*65534),
 	}},
-	{"hands", "blocks made, sent, received and freed", false, []Subject{
+	{Name: "hands", About: "blocks made, sent, received and freed", Subjects: []Subject{
 		ours(Ours, "hands", 1024, 300_000, 2),
 	}},
-	{"roundtrip", "there and back through two queues, spinning", true, []Subject{
-		ours(Ours, "roundtrip", 1024, 200_000, 2), peer(Bounce2, "bounce", 2, 200_000),
+	{Name: "roundtrip", About: "there and back through two queues, spinning", Latency: true, Subjects: []Subject{
+		ours(Ours, "roundtrip", 1024, 200_000, 2), ours(OursDoze, "doze", 1024, 100_000, 2), peer(Bounce2, "bounce", 2, 200_000),
 		peer(BoostSPSC, "spsc-rtt", 0, 100_000), peer(BoostMPMC, "mpmc-rtt", 0, 100_000),
 	}},
-	{"mailbox", "a request and its reply in one line, spinning", true, []Subject{
+	{Name: "mailbox", About: "a request and its reply in one line, spinning", Latency: true, Subjects: []Subject{
 		ours(Ours, "mailbox", 0, 200_000, 2), peer(Bounce1, "bounce", 1, 200_000),
 	}},
-	{"sleep", "there and back, asleep in between", true, []Subject{
-		ours(Ours, "sleep", 1024, 5_000, 2), ours("shmheap, spinning first", "doze", 1024, 100_000, 2),
+	{Name: "sleep", About: "there and back, asleep in between", Latency: true, Asleep: true, Subjects: []Subject{
+		ours(Ours, "sleep", 1024, 5_000, 2),
 		peer("futex", "futex-rtt", 0, 5_000), peer("eventfd", "eventfd-rtt", 0, 5_000), peer("pipe", "pipe-rtt", 0, 5_000),
 		peer("unix socket", "socket-rtt", 0, 5_000), peer("POSIX message queue", "mq-rtt", 0, 5_000),
 		peer(BoostMQ, "boost-mq-rtt", 0, 5_000),
 	}},
-	{"broadcast", "records of 56 bytes written", true, []Subject{
+	{Name: "broadcast", About: "records of 56 bytes written", Latency: true, Subjects: []Subject{
 		ours(Ours, "broadcast", 1024, 5_000_000, 1), ours("shmheap, with a reader", "broadcast", 1024, 5_000_000, 2),
 	}},
-	{"mutex", "lock and unlock, nobody else there", true, []Subject{
+	{Name: "mutex", About: "lock and unlock, nobody else there", Latency: true, Subjects: []Subject{
 		ours(Ours, "mutex", 0, 3_000_000, 1), ours("two compare-and-swaps", "cas", 0, 3_000_000, 1),
 		ours("sync.Mutex, in one process", "gomutex", 0, 3_000_000, 1), peer("Boost.Interprocess mutex", "mutex", 0, 3_000_000),
 	}},
 }
 
-// Target is a bound on the quotient of two subjects' best rounds.
+// Target is a bound on the quotient of what two subjects took.
 type Target struct {
 	Name            string
 	Workload, Ours  string
@@ -117,7 +131,7 @@ var targets = []Target{
 	{Name: "two producers that contend, beside Boost.Lockfree", Workload: "contend/65536", Ours: Ours, Beside: "contend/65536", Subject: BoostMPMC, AtLeast: true, Bound: 5},
 	{Name: "spinning round trip, beside two bare lines", Workload: "roundtrip", Ours: Ours, Beside: "roundtrip", Subject: Bounce2, Bound: 1.2},
 	{Name: "mailbox, beside a bare line", Workload: "mailbox", Ours: Ours, Beside: "mailbox", Subject: Bounce1, Bound: 1.2},
-	{Name: "round trip that spins before it sleeps, beside one that spins", Workload: "sleep", Ours: "shmheap, spinning first", Beside: "roundtrip", Subject: Ours, Bound: 2},
+	{Name: "round trip that spins before it sleeps, beside one that spins", Workload: "roundtrip", Ours: OursDoze, Beside: "roundtrip", Subject: Ours, Bound: 2},
 	{Name: "round trip asleep, beside a futex", Workload: "sleep", Ours: Ours, Beside: "sleep", Subject: "futex", Bound: 1},
 	{Name: "round trip asleep, beside eventfd", Workload: "sleep", Ours: Ours, Beside: "sleep", Subject: "eventfd", Bound: 1},
 	{Name: "round trip asleep, beside a pipe", Workload: "sleep", Ours: Ours, Beside: "sleep", Subject: "pipe", Bound: 1},

@@ -288,10 +288,14 @@ func TestIdle(t *testing.T) {
 		child.Succeed()
 		t.Logf("note: %d waiters, %s, used %v of %v", waiters, how, used[i], idleTime)
 	}
-	if used[0] > idleLimit {
-		t.Errorf("waiters used %v of %v, more than %v", used[0], idleTime, idleLimit)
+	limit := idleLimit
+	if shmtest.Programs() != "" { // an emulated processor is slow, and counts what it is kept waiting as used
+		limit *= 5
 	}
-	if used[1] <= idleLimit {
+	if used[0] > limit {
+		t.Errorf("waiters used %v of %v, more than %v", used[0], idleTime, limit)
+	}
+	if used[1] <= limit {
 		t.Errorf("one that spins used %v only: this test sees nothing", used[1])
 	}
 }

@@ -40,7 +40,7 @@ func DeleteFrom[T any](s Source, src **T) error {
 }
 
 // LoadRoot returns what the root of that name leads to, nil when it is nil. It returns
-// heap.ErrNoRoot, and heap.ErrRootType when the root was stored as another type.
+// heap.ErrNoRoot, and heap.ErrRootType when the root was stored as another type: see StoreRoot.
 func LoadRoot[T any](a *Allocator, name string) (*T, error) {
 	kind, err := typeOf[T]()
 	if err != nil {
@@ -55,6 +55,9 @@ func LoadRoot[T any](a *Allocator, name string) (*T, error) {
 
 // StoreRoot makes the root lead to p, which must be nil or lie in the heap. The errors are those of
 // heap.StoreRoot, ErrType and ErrNotInHeap. Killed at any point, the root is the old one or the new.
+//
+// Two types are the same to a root when their fields have the same names, kinds, sizes and offsets, and so on in what
+// they lead to. Names of types and packages do not count, so programs with declarations of their own agree.
 func StoreRoot[T any](a *Allocator, name string, p *T) error {
 	r, _, err := makeRoot(a, name, p)
 	if err == nil {

@@ -137,7 +137,7 @@ func rootPointer[T any](a *Allocator, r heap.Root, kind *typeInfo) (*T, error) {
 	var zero T
 	switch {
 	case r.Type != kind.fingerprint:
-		return nil, fmt.Errorf("%w: %q is a %s, not a %s", heap.ErrRootType, r.Name, r.TypeName, kind.name)
+		return nil, fmt.Errorf("%w: %q is a %s, not a %s: their fields differ", heap.ErrRootType, r.Name, r.TypeName, kind.name)
 	case r.Offset == 0:
 		return nil, nil
 	}

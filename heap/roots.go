@@ -10,8 +10,8 @@ import (
 	"github.com/shmheap/shmheap/internal/mem"
 )
 
-// Fingerprint identifies the type of what a root leads to. Package alloc computes it from a Go type;
-// others may use any number that the programs that share the root agree on.
+// Fingerprint identifies the type of what a root leads to. Package alloc computes it from the fields of a Go type:
+// see its StoreRoot. Others may use any number that the programs that share the root agree on.
 type Fingerprint uint64
 
 // Root is a named entry point into the heap.
@@ -105,7 +105,7 @@ func (h *Heap) changeRoot(r Root, replace bool) (actual Root, loaded bool, err e
 	case err != nil && !(replace && entry != nil):
 		return r, false, err
 	case old.Type != r.Type:
-		return old, true, fmt.Errorf("%w: %q is a %s, not a %s", ErrRootType, r.Name, old.TypeName, r.TypeName)
+		return old, true, fmt.Errorf("%w: %q is a %s, not a %s: their fields differ", ErrRootType, r.Name, old.TypeName, r.TypeName)
 	case replace:
 		entry.Offset.Swap(r.Offset)
 		return r, true, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,13 +22,21 @@ type ConflictError struct {
 	Size  uint64 // bytes
 	Peers []Peer // attached at that base, which is why the heap cannot move
 	Err   error  // with what is in the way
+
+	// Inherited says that "shmheap run" reserved the range not for this program but for one that started it.
+	Inherited bool
 }
 
-// Error says what is in the way, whether starting again may help, and who is attached.
+// Error says what is in the way, whether starting again may help, what else does, and who is attached.
 func (e *ConflictError) Error() string {
 	text := e.Err.Error()
 	if taken, ok := errors.AsType[*probe.TakenError](e.Err); ok {
 		text += again(taken.Classes)
+	}
+	if e.Inherited {
+		text += "; the range was reserved for a program that started this one: give this one itself to \"shmheap run\""
+	} else if runtime.GOOS == "linux" {
+		text += "; \"shmheap run\" reserves the range before a program begins"
 	}
 	switch n := len(e.Peers); n {
 	case 0:
@@ -80,7 +89,9 @@ func (h *Heap) conflict(err error) error {
 	}
 	g := &h.geometry
 	peers, _ := livePeers(h.file, g) // an error about peers would hide the one that matters
-	return &ConflictError{Name: g.name, Base: g.base, Size: g.Size, Peers: peers, Err: err}
+	announced, _ := probe.Announced(0)
+	span := probe.Range{Start: g.base, End: g.base + g.Size}
+	return &ConflictError{Name: g.name, Base: g.base, Size: g.Size, Peers: peers, Err: err, Inherited: slices.Contains(announced, span)}
 }
 
 // livePeers reads the attached peers of a heap that is not mapped.
@@ -110,6 +121,7 @@ type Explanation struct {
 	Reserved  bool             // the base was reserved for it when it was started, which was proved: it joins
 	Doubt     error            // Conflicts look like such a reservation, and why that cannot be proved
 	Conflicts []probe.Conflict // what it has at the base unless Attached or Reserved, ascending
+	Inherited bool             // the base was reserved for a program that started it, and not for this one
 	Limit     error            // why it cannot join even where nothing is in the way: probe.ErrAddressLimit or ErrBeyond
 }
 
@@ -179,6 +191,8 @@ func (e *Explanation) look(span probe.Range, inode uint64) error {
 	}
 	if !e.Attached && !e.Reserved {
 		e.Conflicts, e.Limit = conflicts, limit
+		announced, _ := probe.Announced(e.PID) // which is a hint: what is in the way has been seen
+		e.Inherited = e.Doubt == nil && len(conflicts) > 0 && slices.Contains(announced, span)
 	}
 	return nil
 }

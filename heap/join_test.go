@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -484,10 +486,15 @@ func TestConflictError(t *testing.T) {
 	if !errors.Is(err, probe.ErrTaken) || !ok || len(taken.Classes) != len(taken.Mappings) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %v", err)
 	}
-	for _, part := range []string{"reserved range", "1 peer is attached at that base: pid "} {
+	for _, part := range []string{"reserved range", "1 peer is attached at that base: pid ", theLauncher[runtime.GOOS]} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q lacks %q", err, part)
 		}
+	}
+	announce(t, info.Base, info.Size)
+	_, err = Open("a", o)
+	if inherited, ok := errors.AsType[*ConflictError](err); !ok || conflict.Inherited || !inherited.Inherited || !strings.Contains(err.Error(), "a program that started this one") {
+		t.Errorf("error %v, before %+v", err, conflict)
 	}
 	e, err := Explain("a", 0, o)
 	if err != nil || e.Free() || len(e.Conflicts) == 0 || e.Reserved {
@@ -498,6 +505,15 @@ func TestConflictError(t *testing.T) {
 			t.Errorf("explanation of the peer %+v, %v", e, err)
 		}
 	}
+}
+
+// theLauncher is what an error of Open says of it, by system.
+var theLauncher = map[string]string{"linux": `"shmheap run" reserves the range`}
+
+// announce makes this process one that has inherited what a launcher said to another.
+func announce(t *testing.T, base, size uint64) {
+	t.Helper()
+	t.Setenv("SHMHEAP_RESERVED", fmt.Sprintf("%#x,%#x,%032x", base, size, 1))
 }
 
 // TestExplainReserved: a reservation of the whole base that no launcher made is in the way.

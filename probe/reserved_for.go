@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/shmheap/shmheap/internal/handshake"
 	"github.com/shmheap/shmheap/internal/stamp"
@@ -31,6 +32,22 @@ func ReservedFor(pid int) ([]Range, error) {
 		return append(launched, stamped...), fmt.Errorf("process %d: %w: %w", pid, ErrUnproved, err)
 	}
 	return append(launched, stamped...), nil
+}
+
+// Announced returns the ranges that the environment of the process pid, or of this one where pid is 0, says a launcher
+// has reserved. It proves nothing, as the environment is inherited: what is announced to a process and neither reserved
+// for it nor taken over by it was reserved for a program that started it, such as a script.
+//
+// Errors: one that wraps ErrUnproved where the environment cannot be seen. Any number of goroutines may call it at once.
+func Announced(pid int) ([]Range, error) {
+	if pid == 0 {
+		return spansOf(handshake.Parse(os.Getenv(handshake.Variable))), nil
+	}
+	value, err := sys.EnvironmentOf(pid, handshake.Variable)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w: %w", pid, ErrUnproved, err)
+	}
+	return spansOf(handshake.Parse(value)), nil
 }
 
 // launchedOf returns what a launcher has reserved.

@@ -37,11 +37,12 @@ type explainJSON struct {
 	Base      string         `json:"base"` // hexadecimal
 	Size      uint64         `json:"size"`
 	PID       int            `json:"pid"`
-	Free      bool           `json:"free"`     // the process can join, or has joined
-	Attached  bool           `json:"attached"` // it has joined
-	Reserved  bool           `json:"reserved"` // the base was reserved for it when it was started
-	Limit     string         `json:"limit"`    // why it cannot join whatever is in the way, "" where it can
-	Doubt     string         `json:"doubt"`    // why that cannot be proved, "" where there is no doubt
+	Free      bool           `json:"free"`      // the process can join, or has joined
+	Attached  bool           `json:"attached"`  // it has joined
+	Reserved  bool           `json:"reserved"`  // the base was reserved for it when it was started
+	Doubt     string         `json:"doubt"`     // why that cannot be proved, "" where there is no doubt
+	Inherited bool           `json:"inherited"` // the base was reserved for a program that started it, and not for this one
+	Limit     string         `json:"limit"`     // why it cannot join whatever is in the way, "" where it can
 	Peers     []peerJSON     `json:"peers"`
 	Conflicts []conflictJSON `json:"conflicts"`
 }
@@ -109,7 +110,7 @@ func (a *app) explain(name string, pid int) error {
 func newExplainJSON(e *heap.Explanation) explainJSON {
 	j := explainJSON{
 		Name: e.Info.Name, Base: hex(e.Info.Base), Size: e.Info.Size, PID: e.PID, Free: e.Free(),
-		Attached: e.Attached, Reserved: e.Reserved, Peers: []peerJSON{}, Conflicts: []conflictJSON{},
+		Attached: e.Attached, Reserved: e.Reserved, Inherited: e.Inherited, Peers: []peerJSON{}, Conflicts: []conflictJSON{},
 	}
 	if e.Doubt != nil {
 		j.Doubt = e.Doubt.Error()
@@ -184,6 +185,10 @@ func (a *app) printConflicts(e *heap.Explanation) {
 	}
 	t.Render()
 	a.printf("\n")
+	if e.Inherited {
+		a.printf("%s\n", a.personal(inheritedRemedy))
+		return
+	}
 	for _, r := range remedies {
 		a.printf("%s\n", a.personal(r))
 	}
@@ -216,6 +221,9 @@ var remedies = []struct {
 	{"", probe.Random, "start the program with: shmheap run NAME -- PROGRAM, which reserves the addresses first; or just start it again, if the chance is good"},
 	{"", "", "see whether it is there at each start with: shmheap survey -- PROGRAM; shmheap run NAME -- PROGRAM reserves the addresses before the program can take them"},
 }
+
+// inheritedRemedy is for a program that was not launched itself.
+const inheritedRemedy = "the addresses were reserved for a program that started this one, such as a script; name this program itself: shmheap run NAME -- PROGRAM"
 
 func remedy(c probe.Class) string {
 	for _, r := range remedies {

@@ -20,7 +20,8 @@ without a heap. What to reserve stands before the --, the program behind it.
 This command becomes the program: process id, terminal, signals, standard input
 and output and the exit status are the program's, and nothing stays behind. The
 programs that it starts in turn have no reservation; start them with this
-command too.
+command too. The same goes for a program that a script becomes by exec, as those
+in front of many versions of python3 do: name the program itself.
 
 The reservation is made with ptrace. Where that is denied, a program with a
 fixed address is run from a copy in memory in which the kernel reserves the

@@ -277,7 +277,7 @@ func TestPath(t *testing.T) {
 	wantError(t, "create again", err, ErrExist)
 	o.Path = filepath.Join(dir, "missing", "a")
 	_, err = Create("orders", o)
-	wantError(t, "create in a directory that does not exist", err, ErrNotExist)
+	wantError(t, "create in a directory that does not exist", err, ErrNoDirectory)
 	if err := Remove(h.Path(), nil); err != nil {
 		t.Error(err)
 	}

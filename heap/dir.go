@@ -66,8 +66,19 @@ func privateDir(o *Options, s sharing) (string, error) {
 }
 
 // openDir opens the directory of l. A private one is made if need be, and refused when it is a
-// symlink, belongs to someone else or lets anyone else in.
+// symlink, belongs to someone else or lets anyone else in. For who creates a heap that there is no directory is no
+// reason to try creating it.
 func (l location) openDir(create bool) (*os.File, error) {
+	dir, err := l.openDirAt(create)
+	if create && errors.Is(err, os.ErrNotExist) {
+		if cause, ok := errors.AsType[*os.PathError](err); ok {
+			err = fmt.Errorf("%w: %w", ErrNoDirectory, cause)
+		}
+	}
+	return dir, err
+}
+
+func (l location) openDirAt(create bool) (*os.File, error) {
 	if l.private && create {
 		if err := l.sharing.makeDir(l.dir); err != nil {
 			return nil, wrapOS(err)

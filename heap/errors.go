@@ -34,6 +34,7 @@ var (
 	ErrOffset       = errors.New("offset outside the data of the heap")
 	ErrReadOnly     = errors.New("heap is open for reading alone")
 	ErrGroup        = errors.New("no such group")
+	ErrNoDirectory  = errors.New("no such directory")
 )
 
 // wrapOS gives an operating-system error the sentinel that callers test for.

@@ -97,7 +97,7 @@ func (f *Offline) Geometry() layout.Geometry { return f.geometry.Geometry }
 // to the disk.
 func (f *Offline) SetBase(base uint64) error {
 	if end := base + f.geometry.Size; base == 0 || base%layout.GranuleSize != 0 || end < base || end>>57 != 0 {
-		return fmt.Errorf("%w: base %#x", ErrSize, base)
+		return fmt.Errorf("%w: base %#x: want a multiple of 64 KiB that leaves room for %d bytes", ErrSize, base, f.geometry.Size)
 	}
 	block := make([]byte, layout.SuperblockSize)
 	copy(block, f.memory.Bytes(0, layout.SuperblockSize))

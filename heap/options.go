@@ -54,7 +54,7 @@ type Options struct {
 	// cannot touch. Each member can damage the heap, or remove it. Join is not for groups.
 	Group string
 	// GroupReads makes a heap that the members of Group can open with ReadOnly only: mode 0640. It is for Create
-	// alone.
+	// alone, and ErrGroup without a Group.
 	GroupReads bool
 	// MaxPeers, MaxRoots and MaxCaches are the lengths of the tables. 0 means 1024, 256 and 4096.
 	MaxPeers, MaxRoots, MaxCaches uint32

@@ -14,7 +14,8 @@ import (
 type PrepareOptions struct {
 	Offset uint64 // where to begin, 0 for the begin of the region
 	Size   uint64 // bytes, 0 for all that follow
-	// Huge puts the content into huge pages: Linux 6.1, tmpfs. What lacks storage in a huge page gets it.
+	// Huge puts the content into huge pages: Linux 6.1, tmpfs. Where only part of a huge page
+	// has storage, it has small ones still.
 	Huge bool
 	// Lock keeps the pages in memory until this process closes the heap; RLIMIT_MEMLOCK bounds how many.
 	Lock bool
@@ -26,7 +27,7 @@ type PrepareOptions struct {
 type Prepared struct {
 	Present uint64 // bytes that this process can touch without a fault
 	Huge    uint64 // bytes put into huge pages
-	Small   uint64 // bytes that could not be
+	Small   uint64 // bytes that could not be: they fill no huge page, or the kernel found none
 	Locked  uint64 // bytes that stay in memory
 }
 

@@ -19,7 +19,10 @@ type sharing struct {
 
 // sharing looks the group up.
 func (o *Options) sharing() (sharing, error) {
-	if o.Group == "" {
+	switch {
+	case o.Group == "" && o.GroupReads:
+		return sharing{}, fmt.Errorf("%w: GroupReads without a Group", ErrGroup)
+	case o.Group == "":
 		return sharing{}, nil
 	}
 	gid, err := strconv.Atoi(o.Group)

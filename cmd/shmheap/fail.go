@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -46,9 +48,9 @@ var hints = []struct {
 	{errNoPlace, "see what there is with: shmheap dump NAME; addresses are hexadecimal with 0x in front"},
 	{errListen, "choose an address of this machine and a port that is free, such as --listen 127.0.0.1:0"},
 	{errUnseen, "only its own user and root may see what a process has mapped, where /proc shows it at all: sudo -u USER shmheap explain NAME --pid PID"},
-	{probe.ErrDenied, "only its own user and root may see what a process has mapped: run as that user (sudo -u USER shmheap ...), or go on without it with --ignore-unreadable"},
-	{probe.ErrHidden, "/proc is mounted with hidepid, or not at all: run as root or as the user of the process, remount it (mount -o remount,hidepid=0 /proc), or go on without it with --ignore-unreadable"},
-	{probe.ErrNoProcess, "find the id of a process with: pgrep -a PROGRAM; go on without those that are gone with --ignore-unreadable"},
+	{probe.ErrDenied, "only its own user and root may see what a process has mapped: run as that user (sudo -u USER shmheap ...)"},
+	{probe.ErrHidden, "/proc is mounted with hidepid, or not at all: run as root or as the user of the process, or remount it (mount -o remount,hidepid=0 /proc)"},
+	{probe.ErrNoProcess, "find the id of a process with: pgrep -a PROGRAM"},
 	{probe.ErrProfile, "make one with: shmheap survey -o FILE -- PROGRAM ARGS"},
 	{errNoProfile, "look how it is spelled, or make one with: shmheap survey -o FILE -- PROGRAM ARGS"},
 	{probe.ErrEnded, "survey it where it waits for something: its standard input stays open and empty, so an interactive mode or a server will do"},
@@ -60,8 +62,9 @@ var hints = []struct {
 	{heap.ErrNoAgreement, "see what a member has in the way with: shmheap explain NAME --pid PID; start members with: shmheap run"},
 	{heap.ErrNotExist, "list heaps with: shmheap ls"},
 	{heap.ErrExist, "choose another name, or remove the heap with: shmheap rm NAME"},
-	{heap.ErrInUse, "see who is attached with: shmheap info NAME; remove it all the same with --force: they keep their mapping, and nobody else can join"},
-	{heap.ErrNoSpace, "the file system of the heap is full; free some of it, remove a heap with: shmheap rm NAME, or keep heaps on a larger one with --dir"},
+	{heap.ErrNoDirectory, "make the directory first, for its owner alone: mkdir -m 700 DIRECTORY"},
+	{heap.ErrInUse, "see who is attached with: shmheap info NAME, which shows nobody who only reads"},
+	{heap.ErrNoSpace, "the file system of the heap is full; free some of it, remove a heap that nobody needs (shmheap ls lists them), or keep heaps on a larger one with --dir"},
 	{heap.ErrInsecure, "a private directory and its heaps must be yours alone: chmod 700 the directory, chmod 600 the files"},
 	{heap.ErrReadOnly, "leave --read-only out"},
 	{heap.ErrGroup, "list the groups with: getent group"},
@@ -87,6 +90,7 @@ var hints = []struct {
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
 	{exec.ErrNotFound, "look how it is spelled, or write its path"},
 	{launch.ErrStart, "it must be a program, or a script with #! and an interpreter, and executable: chmod +x FILE"},
+	{syscall.EROFS, "look at it all the same with --read-only; or keep heaps on another file system with --dir"},
 	{syscall.ENOSPC, "free some space there, or write elsewhere"},
 	{bench.ErrNothing, "see the names of the workloads with: shmheap bench alloc --list; there are also memory and recovery"},
 	{demo.ErrTooFewWorkers, "take two workers or more, or let the only one live with --no-kill"},
@@ -142,7 +146,7 @@ func (a *app) hint(cmd *cobra.Command, err error) {
 			if h.err == heap.ErrCorrupt && cmd.Name() == "check" {
 				return
 			}
-			fmt.Fprintf(a.err, "hint: %s\n", a.personal(h.hint))
+			fmt.Fprintf(a.err, "hint: %s%s\n", a.personal(h.hint), choice(cmd, h.err))
 			return
 		}
 	}
@@ -153,8 +157,40 @@ func (a *app) hint(cmd *cobra.Command, err error) {
 	fmt.Fprintf(a.err, "hint: what the command wants: %s --help; what this machine lacks: shmheap doctor\n", cmd.CommandPath())
 }
 
-// personal puts the argument of the command into a hint.
+// choices are what some commands offer besides, by a flag.
+var choices = []struct {
+	flag, hint string
+	errs       []error
+}{
+	{"ignore-unreadable", "go on without it with --ignore-unreadable", []error{probe.ErrDenied, probe.ErrHidden, probe.ErrNoProcess}},
+	{"force", "remove it all the same with --force: they keep their mapping, and nobody else can join", []error{heap.ErrInUse}},
+}
+
+// choice returns what the command offers in the face of err, to be added to its hint.
+func choice(cmd *cobra.Command, err error) string {
+	for _, c := range choices {
+		if slices.Contains(c.errs, err) && cmd.Flags().Lookup(c.flag) != nil {
+			return "; " + c.hint
+		}
+	}
+	return ""
+}
+
+// ofHeaps are what hints tell to do with this command.
+var ofHeaps = regexp.MustCompile(`\bshmheap (check|dump|explain|info|init|ls|recover|rm|run)\b`)
+
+// personal puts the argument of the command into a hint, and where its heaps are into the commands that it names.
 func (a *app) personal(hint string) string {
+	where := ""
+	if a.dir != "" {
+		where += " --dir " + a.dir
+	}
+	if a.group != "" {
+		where += " --group " + a.group
+	}
+	hint = ofHeaps.ReplaceAllStringFunc(hint, func(s string) string {
+		return "shmheap" + where + strings.TrimPrefix(s, "shmheap")
+	})
 	if len(a.args) == 0 {
 		return hint
 	}

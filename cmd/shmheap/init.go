@@ -69,6 +69,9 @@ func (a *app) initCommand() *cobra.Command {
 			if f.base != 0 && f.above {
 				return errors.New("--base and --above exclude each other")
 			}
+			if f.reads && a.group == "" {
+				return errors.New("--group-reads wants a --group")
+			}
 			return arguments(1, 1)(cmd, args)
 		},
 		RunE: func(_ *cobra.Command, args []string) error {

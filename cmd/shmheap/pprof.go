@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/google/pprof/profile"
@@ -69,11 +67,7 @@ func (a *app) pprof(al *alloc.Allocator, f *pprofFlags) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.Create(f.output)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(writeProfile(file, samples, j.Rate), file.Close()); err != nil {
+	if err := writeFile(f.output, func(w io.Writer) error { return writeProfile(w, samples, j.Rate) }); err != nil {
 		return err
 	}
 	for _, s := range samples {

@@ -61,6 +61,9 @@ func (a *app) prepare(ctx context.Context, h *heap.Heap, o *heap.PrepareOptions)
 		if o.Huge {
 			a.printf(", %s of them in huge pages", size(done.Huge))
 		}
+		if done.Small > 0 {
+			a.printf("; %s could not be: they fill none, or there was none to be had", size(done.Small))
+		}
 		if o.Lock {
 			a.printf(", locked")
 		}

@@ -90,6 +90,8 @@ var hints = []struct {
 	{demo.ErrNoFiles, "name a folder with text files: shmheap demo DIR"},
 	{exec.ErrNotFound, "look how it is spelled, or write its path"},
 	{launch.ErrStart, "it must be a program, or a script with #! and an interpreter, and executable: chmod +x FILE"},
+	{syscall.EFBIG, "the size of files is limited: raise it with ulimit -f unlimited, choose a file system that has larger ones, or a smaller --size"},
+	{syscall.EMFILE, "too many files are open here: raise the limit with ulimit -n"},
 	{syscall.EROFS, "look at it all the same with --read-only; or keep heaps on another file system with --dir"},
 	{syscall.ENOSPC, "free some space there, or write elsewhere"},
 	{bench.ErrNothing, "see the names of the workloads with: shmheap bench alloc --list; there are also memory and recovery"},

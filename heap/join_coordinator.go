@@ -120,7 +120,7 @@ func (c *coordinator) agree(ctx context.Context) (*Heap, error) {
 		crashpoint.Hit("heap.lead.after-gather")
 		base, err := c.candidate()
 		if err != nil {
-			return nil, c.fail("agreement", fmt.Errorf("%w: %w", ErrNoAgreement, err))
+			return nil, c.fail("agreement", err)
 		}
 		result, err := c.propose(ctx, base)
 		switch {
@@ -132,7 +132,7 @@ func (c *coordinator) agree(ctx context.Context) (*Heap, error) {
 			proposals++
 		}
 	}
-	return nil, c.fail("agreement", fmt.Errorf("%w: gave up after %d proposals", ErrNoAgreement, maxProposals))
+	return nil, c.fail("agreement", fmt.Errorf("gave up after %d proposals", maxProposals))
 }
 
 // gather waits until there are enough members.
@@ -312,12 +312,15 @@ func (c *coordinator) commit() (*Heap, error) {
 	return h, nil
 }
 
-// fail tells everyone that there will be no heap, and returns the error for this process.
+// fail tells everyone that there will be no heap, and returns the error for this process. The others know who came.
 func (c *coordinator) fail(code string, err error) error {
 	c.abort()
-	told := c.ended(err)
-	for g := range c.guests {
-		c.tell(g, &message{Kind: failKind, Code: code, Reason: cutText(told.Error())})
+	reason := err.Error()
+	if n := len(c.story.Refused); n > 0 {
+		reason = fmt.Sprintf("%s; %d proposals were refused, the last: %s", reason, n, c.story.Refused[n-1])
 	}
-	return told
+	for g := range c.guests {
+		c.tell(g, &message{Kind: failKind, Code: code, Reason: cutText(reason)})
+	}
+	return c.ended(fmt.Errorf("%w: %w", failures[code], err))
 }

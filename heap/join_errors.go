@@ -36,6 +36,10 @@ type JoinError struct {
 	Silent  []Member // those that were asked for a reservation and did not answer
 	Refused []string // proposals that came to nothing, each with who refused it and why
 	Err     error    // the reason
+
+	// Disagreed are members that were turned away, as they want another heap than this process, each with what: the
+	// last 256.
+	Disagreed []string
 }
 
 // Error says who came, what was refused and why it ended.
@@ -47,6 +51,9 @@ func (e *JoinError) Error() string {
 	}
 	if n := len(e.Refused); n > 0 {
 		fmt.Fprintf(&b, "; %d proposals were refused, the last: %s", n, e.Refused[n-1])
+	}
+	if n := len(e.Disagreed); n > 0 {
+		fmt.Fprintf(&b, "; %d more wanted another heap, the last: %s", n, e.Disagreed[n-1])
 	}
 	return fmt.Sprintf("%s: %v", b.String(), e.Err)
 }

@@ -35,6 +35,9 @@ func TestJoinNamesTheLimit(t *testing.T) {
 	if !errors.Is(r.err, ErrNoAgreement) || !errors.Is(r.err, probe.ErrAddressLimit) {
 		t.Errorf("%v", r.err)
 	}
+	if strings.Contains(told.Reason, ErrNoAgreement.Error()) || strings.Contains(told.Reason, "members came") {
+		t.Errorf("who is told %q knows some of it already", told.Reason)
+	}
 }
 
 // TestJoinTakesWhatWasReserved: what a launcher reserved for a member is proposed first, and its limit does

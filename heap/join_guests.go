@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -82,8 +83,9 @@ func (c *coordinator) welcome(g *guest, m *message) {
 		g.who.PID = m.Hello.PID
 	}
 	if m.Hello.Wish != c.wish {
-		reason := fmt.Sprintf("pid %v wants %v, pid %v wants %v", g.who, m.Hello.Wish, c.self, c.wish)
-		c.tell(g, &message{Kind: failKind, Code: "disagree", Reason: cutText(reason)})
+		reason := fmt.Sprintf("pid %v wants %s", g.who, m.Hello.Wish.against(c.wish))
+		c.disagree(cutText(reason))
+		c.tell(g, &message{Kind: failKind, Code: "disagree", Reason: cutText(fmt.Sprintf("%s as pid %v", reason, c.self))})
 		c.drop(g)
 		return
 	}
@@ -111,6 +113,14 @@ func (c *coordinator) answer(g *guest, m *message) {
 // refuse adds a refusal to the story.
 func (c *coordinator) refuse(who Member, reason string) {
 	c.story.Refused = append(c.story.Refused, fmt.Sprintf("pid %v: %s", who, reason))
+}
+
+// disagree adds to the story who was turned away. Some may come again and again.
+func (c *coordinator) disagree(reason string) {
+	if n := len(c.story.Disagreed); n == MaxMembers {
+		c.story.Disagreed = slices.Delete(c.story.Disagreed, 0, 1)
+	}
+	c.story.Disagreed = append(c.story.Disagreed, reason)
 }
 
 // maxUnsent is how many messages wait for a guest that does not read. Each that comes is announced to

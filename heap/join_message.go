@@ -116,6 +116,24 @@ type wish struct {
 	MaxCaches uint32 `json:"max_caches"`
 }
 
+// against says what w has otherwise than o.
+func (w wish) against(o wish) string {
+	var parts []string
+	for _, part := range []struct {
+		name string
+		w, o any
+	}{
+		{"system", w.System, o.System}, {"pages", w.Page, o.Page}, {"members", w.Members, o.Members}, {"size", w.Size, o.Size},
+		{"base", w.Base, o.Base}, {"above", w.Above, o.Above}, {"max peers", w.MaxPeers, o.MaxPeers},
+		{"max roots", w.MaxRoots, o.MaxRoots}, {"max caches", w.MaxCaches, o.MaxCaches},
+	} {
+		if part.w != part.o {
+			parts = append(parts, fmt.Sprintf("%s %v, not %v", part.name, part.w, part.o))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
 // Member is a process that came to Join.
 type Member struct {
 	PID     int    `json:"pid"`     // as the coordinator sees it

@@ -259,6 +259,33 @@ func TestJoinIgnoresStrangers(t *testing.T) {
 	wantJoined(t, done)
 }
 
+// TestJoinSaysWhoDisagrees: both sides learn who wants what, and nothing of what they want alike.
+func TestJoinSaysWhoDisagrees(t *testing.T) {
+	o := newJoinOptions(t, 2)
+	ctx, cancel := context.WithCancel(patience(t))
+	done := joinLater(ctx, "a", o)
+	for range MaxMembers + 1 {
+		s, j := meetAs(t, o, "a")
+		j.wish.Size *= 2
+		s.say(j.shy())
+		want := fmt.Sprintf("pid %d (script) wants size %d, not %d as pid %[1]d (", os.Getpid(), 2*o.Size, o.Size)
+		if f := s.hear(failKind); f.Code != "disagree" || !strings.HasPrefix(f.Reason, want) {
+			t.Fatalf("heard %+v, want %q", f, want)
+		}
+		s.conn.Close()
+	}
+	cancel()
+	r := <-done
+	told, ok := errors.AsType[*JoinError](r.err)
+	if !ok || len(told.Disagreed) != MaxMembers || !strings.Contains(r.err.Error(), "256 more wanted another heap, the last: pid") || !errors.Is(r.err, context.Canceled) {
+		t.Errorf("the coordinator says %v", r.err)
+	}
+	all := wish{"here", 1, 2, 3, 4, true, 5, 6, 7}
+	if got := all.against(wish{}); strings.Count(got, "; ") != 8 {
+		t.Errorf("nine differences are %q", got)
+	}
+}
+
 // TestJoinFollows: a member refuses what it cannot have, says so to the next coordinator, and releases on
 // ABORT.
 func TestJoinFollows(t *testing.T) {

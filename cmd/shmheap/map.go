@@ -25,6 +25,7 @@ A picture is written with --svg, in which each granule tells what it is, and wit
 
 const mapExample = `  shmheap map orders
   shmheap map orders --svg orders.svg --png orders.png
+  shmheap map orders --svg - | rsvg-convert -o orders.pdf -f pdf
   shmheap map orders --json | jq '.spaces.largest_free'`
 
 // mapFlags are the flags of map.
@@ -41,8 +42,8 @@ func (a *app) mapCommand() *cobra.Command {
 			return a.looked(args[0], func(w *live.Watcher) error { return a.showMap(w, &f) })
 		},
 	})
-	cmd.Flags().StringVar(&f.svg, "svg", "", "draw it to this `file`")
-	cmd.Flags().StringVar(&f.png, "png", "", "draw it to this `file` in pixels")
+	cmd.Flags().StringVar(&f.svg, "svg", "", "draw it to this `file`, - for the standard output")
+	cmd.Flags().StringVar(&f.png, "png", "", "draw it to this `file` in pixels, - for the standard output")
 	cmd.MarkFlagFilename("svg", "svg")
 	cmd.MarkFlagFilename("png", "png")
 	return cmd
@@ -69,10 +70,12 @@ func (a *app) showMap(w *live.Watcher, f *mapFlags) error {
 		if to.file == "" {
 			continue
 		}
-		if err := writeFile(to.file, to.draw); err != nil {
+		if err := a.put(to.file, to.draw); err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "drawn: %s\n", to.file)
+		if to.file != "-" {
+			fmt.Fprintf(a.err, "drawn: %s\n", to.file)
+		}
 	}
 	if a.json {
 		return a.printJSON(newMapJSON(w, m, spaces))

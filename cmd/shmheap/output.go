@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -21,6 +22,21 @@ func (o *output) Write(b []byte) (int, error) {
 		o.err = err
 	}
 	return n, err
+}
+
+// put writes a file; "-" is where the command prints, which then prints nothing else there, as it would be in the file.
+func (a *app) put(file string, write func(io.Writer) error) error {
+	if file != "-" {
+		return writeFile(file, write)
+	}
+	if a.out.Writer == io.Discard {
+		return errors.New("two files cannot both be the standard output")
+	}
+	if err := write(a.out); err != nil {
+		return err
+	}
+	a.out.Writer = io.Discard
+	return nil
 }
 
 // terminal returns the terminal that is written to, nil if it is something else.

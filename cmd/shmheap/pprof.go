@@ -44,7 +44,7 @@ func (a *app) pprofCommand() *cobra.Command {
 		},
 	})
 	flags := cmd.Flags()
-	flags.StringVarP(&f.output, "output", "o", "", "write the profile to this `file`")
+	flags.StringVarP(&f.output, "output", "o", "", "write the profile to this `file`, - for the standard output")
 	flags.Var(&f.rate, "rate", "remember one block of about so many allocated bytes, such as 512KiB")
 	flags.BoolVar(&f.off, "off", false, "remember no more blocks")
 	cmd.MarkFlagsOneRequired("output", "rate", "off")
@@ -67,7 +67,7 @@ func (a *app) pprof(al *alloc.Allocator, f *pprofFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(f.output, func(w io.Writer) error { return writeProfile(w, samples, j.Rate) }); err != nil {
+	if err := a.put(f.output, func(w io.Writer) error { return writeProfile(w, samples, j.Rate) }); err != nil {
 		return err
 	}
 	for _, s := range samples {

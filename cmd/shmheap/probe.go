@@ -60,7 +60,7 @@ func (a *app) probeCommand() *cobra.Command {
 	f.add(flags)
 	flags.Var(&f.size, "size", "the size of the heap, such as 512MB or 4GiB")
 	addAbove(flags, &f.above)
-	flags.StringVar(&f.svg, "svg", "", "draw the address space into this `file`")
+	flags.StringVar(&f.svg, "svg", "", "draw the address space into this `file`, - for the standard output")
 	flags.BoolVar(&f.picture, "picture", false, "draw the address space with letters")
 	for _, name := range []string{"svg", "profile"} {
 		cmd.MarkFlagFilename(name)
@@ -81,7 +81,7 @@ func (a *app) probe(name string, f *probeFlags) error {
 		return err
 	}
 	if f.svg != "" {
-		if err := o.writeSVG(f.svg); err != nil {
+		if err := a.put(f.svg, o.draw().SVG); err != nil {
 			return err
 		}
 	}
@@ -110,18 +110,6 @@ func (a *app) look(name string, f *probeFlags) (*outlook, error) {
 func (o *outlook) draw() *probe.Picture {
 	title := fmt.Sprintf("Addresses of a process on %s/%s, and room for a heap of %s", runtime.GOOS, runtime.GOARCH, size(o.Size))
 	return probe.NewPicture(title, o.Outlook, o.others, o.heaps)
-}
-
-func (o *outlook) writeSVG(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	err = o.draw().SVG(f)
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	return err
 }
 
 // columns returns how many letters fit on a line.

@@ -58,7 +58,7 @@ func (a *app) surveyCommand() *cobra.Command {
 	flags.IntVar(&f.Parallel, "parallel", 0, "how many at once (default twice the processors)")
 	flags.DurationVar(&f.Settle, "settle", 50*time.Millisecond, "how long it must be quiet")
 	flags.DurationVar(&f.Limit, "timeout", 10*time.Second, "when to take it although it is not")
-	flags.StringVarP(&f.output, "output", "o", "", "the `file` for the profile")
+	flags.StringVarP(&f.output, "output", "o", "", "the `file` for the profile, - for the standard output")
 	cmd.MarkFlagFilename("output")
 	return cmd
 }
@@ -76,7 +76,7 @@ func (a *app) survey(ctx context.Context, args []string, f *surveyFlags) error {
 		return err
 	}
 	if f.output != "" {
-		if err := storeProfile(f.output, p); err != nil {
+		if err := a.put(f.output, storable(p)); err != nil {
 			return err
 		}
 	}
@@ -87,9 +87,9 @@ func (a *app) survey(ctx context.Context, args []string, f *surveyFlags) error {
 	return nil
 }
 
-// storeProfile writes a profile to a file, or to a device or pipe that is there.
-func storeProfile(file string, p *probe.Profile) error {
-	return writeFile(file, func(w io.Writer) error { return probe.WriteProfile(w, p) })
+// storable returns what writes a profile.
+func storable(p *probe.Profile) func(io.Writer) error {
+	return func(w io.Writer) error { return probe.WriteProfile(w, p) }
 }
 
 // outputTo returns where output for file goes: behind symlinks, which stay. What is special, a device

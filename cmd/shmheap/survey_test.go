@@ -45,7 +45,7 @@ func TestStoreProfileBehindSymlink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := storeProfile(link, p); err != nil {
+	if err := writeFile(link, storable(p)); err != nil {
 		t.Fatal(err)
 	}
 	if target, err := os.Readlink(link); err != nil || target != "file" {

@@ -17,11 +17,11 @@ import (
 // Create makes a heap and attaches to it. The file gets its name last, when the heap is complete: a
 // creator that is killed leaves at most a file that the next Create or List removes.
 //
-// It returns ErrExist when the name or path is taken, ErrName or ErrSize for a bad name or size,
-// ErrPermission or ErrInsecure when the private directory is not this user's alone, ErrNoDirectory when the
-// directory of Path, or that in which the private one would be made, is not there, ErrNoSpace when
-// there is no room for the tables, and probe's errors when no base can be had: among them ErrForbidden
-// when Options.Forbid rules out the one in Options.
+// It returns ErrExist when the name or path is taken, ErrName or ErrSize for a bad name or size, ErrPermission or
+// ErrInsecure when the private directory is not this user's alone, ErrNoDirectory when the directory of Path, or
+// that in which the private one would be made, is not there, ErrGroup when there is no such group or its members
+// cannot enter the private directory, ErrNoSpace when there is no room for the tables, and probe's errors when no
+// base can be had: among them ErrForbidden when Options.Forbid rules out the one in Options.
 func Create(name string, opts *Options) (*Heap, error) {
 	o := opts.orDefault()
 	h, err := createNamed(name, &o)

@@ -92,7 +92,11 @@ func (l location) openDirAt(create bool) (*os.File, error) {
 	if err != nil {
 		return nil, explain(err, l.dir, os.ModeDir)
 	}
-	if err := l.sharing.check(f); err != nil {
+	err = l.sharing.check(f)
+	if err == nil && create {
+		err = l.sharing.checkEntry(f)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

@@ -33,7 +33,7 @@ var (
 	ErrTooManyRoots = errors.New("too many roots")
 	ErrOffset       = errors.New("offset outside the data of the heap")
 	ErrReadOnly     = errors.New("heap is open for reading alone")
-	ErrGroup        = errors.New("no such group")
+	ErrGroup        = errors.New("cannot be shared with the group")
 	ErrNoDirectory  = errors.New("no such directory")
 )
 

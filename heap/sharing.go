@@ -21,7 +21,7 @@ type sharing struct {
 func (o *Options) sharing() (sharing, error) {
 	switch {
 	case o.Group == "" && o.GroupReads:
-		return sharing{}, fmt.Errorf("%w: GroupReads without a Group", ErrGroup)
+		return sharing{}, fmt.Errorf("%w: GroupReads without the name of a Group", ErrGroup)
 	case o.Group == "":
 		return sharing{}, nil
 	}
@@ -95,6 +95,18 @@ func (s sharing) check(f *os.File) error {
 		return fmt.Errorf("%w: %s belongs to group %d, not %d", ErrPermission, f.Name(), st.GID, s.gid)
 	case st.Mode&0o007 != 0:
 		return fmt.Errorf("%w: %s has mode %04o", ErrInsecure, f.Name(), st.Mode)
+	}
+	return nil
+}
+
+// checkEntry returns an error when members of the group cannot get at what is made in a directory that was there before.
+func (s sharing) checkEntry(dir *os.File) error {
+	st, err := sys.Stat(dir)
+	if err != nil || !s.group {
+		return err
+	}
+	if st.GID != s.gid || st.Mode&0o010 == 0 {
+		return fmt.Errorf("%w: its members cannot enter %s, which has group %d and mode %04o", ErrGroup, dir.Name(), st.GID, st.Mode)
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ var hints = []struct {
 	{heap.ErrNoSpace, "the file system of the heap is full; free some of it, remove a heap that nobody needs (shmheap ls lists them), or keep heaps on a larger one with --dir"},
 	{heap.ErrInsecure, "a private directory and its heaps must be yours alone: chmod 700 the directory, chmod 600 the files"},
 	{heap.ErrReadOnly, "leave --read-only out"},
-	{heap.ErrGroup, "list the groups with: getent group"},
+	{heap.ErrGroup, "list the groups with: getent group; a directory for one is made with: install -d -m 2770 -g GROUP DIRECTORY"},
 	{heap.ErrPermission, "run as the user that owns the heap, open it with --group, or with --read-only, if it is shared like that, or choose another directory with --dir"},
 	{heap.ErrVersion, "use the release of shmheap that made the heap, or make it again"},
 	{heap.ErrNotReady, "whoever was creating the heap has not finished, or was killed; remove it with: shmheap rm NAME"},

@@ -57,6 +57,14 @@ func TestWorkers(t *testing.T) {
 	}
 }
 
+// TestCache: processes that are killed with the lock and without lose no item and no block.
+func TestCache(t *testing.T) {
+	got := build(t, "cache")()
+	if !strings.HasPrefix(got, "64 processes were killed, ") || !strings.HasSuffix(got, "\nevery block is accounted for\n") {
+		t.Errorf("it says %q", got)
+	}
+}
+
 // TestPrices: programs in Python and C read what Go stored.
 func TestPrices(t *testing.T) {
 	file := strings.TrimSpace(build(t, "prices")())

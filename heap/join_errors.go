@@ -33,7 +33,7 @@ type JoinError struct {
 	Wanted  int      // members
 	Present int      // of them, this one included, as far as it knows
 	Members []Member // those of them that are known by name: the first 32
-	Silent  []Member // those that were asked for a reservation and did not answer
+	Silent  []Member // those that were asked for a reservation and did not answer, or the coordinator that said nothing
 	Refused []string // proposals that came to nothing, each with who refused it and why
 	Err     error    // the reason
 

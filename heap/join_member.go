@@ -25,10 +25,11 @@ func (j *joining) follow(ctx context.Context, conn *net.UnixConn) error {
 	crashpoint.Hit("heap.join.after-connect")
 	err := say(conn, &message{Kind: helloKind, Hello: j.hello()})
 	crashpoint.Hit("heap.join.after-hello")
+	silent := coordinatorAt(conn)
 	for err == nil {
 		var m *message
 		if m, err = readMessage(conn); err == nil {
-			j.heard = true
+			j.heard, silent = true, nil
 			err = j.obey(conn, m)
 		}
 	}
@@ -36,9 +37,19 @@ func (j *joining) follow(ctx context.Context, conn *net.UnixConn) error {
 		return err
 	}
 	if ctx.Err() != nil {
+		j.story.Silent = silent
 		return j.ended(context.Cause(ctx))
 	}
 	return errAgain // whatever was said wrong, it was not a heap
+}
+
+// coordinatorAt returns who listens at the other end, as far as that can be told: also of one that is stopped.
+func coordinatorAt(conn *net.UnixConn) []Member {
+	pid, err := checkPeer(conn)
+	if err != nil || pid == 0 {
+		return nil
+	}
+	return []Member{{PID: pid, Program: "coordinator"}}
 }
 
 // say sends a message. A connection that takes nothing more is no error yet: what the coordinator said

@@ -345,20 +345,20 @@ func TestJoinFollows(t *testing.T) {
 	}
 }
 
-// TestJoinHearsTheEnd: a coordinator that fails while a member answers is still heard.
-func TestJoinHearsTheEnd(t *testing.T) {
-	o := newJoinOptions(t, 2)
+// listenAs is the coordinator of the heap "a", as far as its lock and its socket go.
+func listenAs(t *testing.T, o *JoinOptions) *net.UnixListener {
+	t.Helper()
 	at := location{dir: o.Dir, file: "a" + suffix, private: true}
 	dir, err := at.openDir(true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.Close()
+	t.Cleanup(func() { dir.Close() })
 	m, err := openMeeting(dir, at.file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.close()
+	t.Cleanup(func() { m.close() })
 	if leads, err := m.lead(); err != nil || !leads {
 		t.Fatal(leads, err)
 	}
@@ -366,7 +366,37 @@ func TestJoinHearsTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+// TestJoinNamesTheSilent: who waits for a coordinator that is stopped can tell which process that is.
+func TestJoinNamesTheSilent(t *testing.T) {
+	o := newJoinOptions(t, 2)
+	listener := listenAs(t, o)
+	ctx, cancel := context.WithCancel(patience(t))
+	done := joinLater(ctx, "a", o)
+	conn, err := listener.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	script{t, conn}.hear(helloKind)
+	cancel()
+	r := <-done
+	told, ok := errors.AsType[*JoinError](r.err)
+	if !ok || !slices.Equal(told.Silent, coordinatorAt(conn)) { // both ends are this process
+		t.Errorf("it says %v", r.err)
+	}
+	if want := fmt.Sprintf("no answer from: pid %d (coordinator)", os.Getpid()); len(told.Silent) > 0 && !strings.Contains(r.err.Error(), want) {
+		t.Errorf("%q lacks %q", r.err, want)
+	}
+}
+
+// TestJoinHearsTheEnd: a coordinator that fails while a member answers is still heard.
+func TestJoinHearsTheEnd(t *testing.T) {
+	o := newJoinOptions(t, 2)
+	listener := listenAs(t, o)
 	done := joinLater(patience(t), "a", o)
 	conn, err := listener.AcceptUnix()
 	if err != nil {

@@ -156,9 +156,13 @@ func (a *app) printRoots(roots []rootJSON) {
 }
 
 func (a *app) printAllocator(s allocatorJSON) {
-	a.printf("\n%s live (%s), %s free in %s; %s (%s)\n",
+	a.printf("\n%s live (%s), %s free in %s; %s (%s)",
 		plural(s.Live, "block", "blocks"), size(s.LiveBytes), number(s.FreeBlocks),
 		plural(s.Slabs, "slab", "slabs"), plural(s.Large, "large block", "large blocks"), size(s.LargeBytes))
+	if s.Arenas > 0 {
+		a.printf("; %s (%s of %s)", plural(s.Arenas, "arena", "arenas"), size(s.ArenaUsed), size(s.ArenaBytes))
+	}
+	a.printf("\n")
 	if len(s.Classes) == 0 {
 		return
 	}

@@ -18,6 +18,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Long:    benchLong,
 		Example: benchExample,
 		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.benchAllocCommand(), a.benchWorkerCommand(), a.benchQueueCommand(), a.benchQueueWorkerCommand(), a.benchAllCommand())
 	return cmd

@@ -39,6 +39,7 @@ var hints = []struct {
 	hint string
 }{
 	{launch.ErrPrivileged, "give the program its rights in another way, such as sudo in front of: shmheap run"},
+	{errOverlap, "no process can have both: make one of the heaps elsewhere, with: shmheap init OTHER --base ADDR"},
 	{probe.ErrTaken, "something else in this process lies where the heap must be mapped; start the program with: shmheap run HEAP -- PROGRAM, or make the heap elsewhere with: shmheap init OTHER --base ADDR"},
 	{probe.ErrBeyond, "this kernel or CPU has fewer address bits than the heap's base needs; make it elsewhere with: shmheap init OTHER --base ADDR"},
 	{probe.ErrNarrow, "leave --above out: the windows below have room too, as shmheap probe shows"},

@@ -60,7 +60,7 @@ var printed = []struct {
 }
 
 // silent are commands that print nothing of their own.
-var silent = []string{"shmheap run", "shmheap kmod", "shmheap kmod build", "shmheap kmod load", "shmheap kmod test"}
+var silent = []string{"shmheap run", "shmheap bench", "shmheap kmod", "shmheap kmod build", "shmheap kmod load", "shmheap kmod test"}
 
 // TestJSONPage: doc/json.md says of every command what --json prints, as the sources have it.
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"slices"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/launch"
@@ -129,10 +130,16 @@ func (a *app) run(names, program []string, f *runFlags) error {
 	return l.Exec()
 }
 
+// errOverlap says that two heaps cannot be in one process.
+var errOverlap = errors.New("addresses overlap")
+
 // ranges returns the addresses of heaps and of the flags.
 func (a *app) ranges(names []string, base addressValue, size sizeValue) ([]probe.Range, error) {
 	var ranges []probe.Range
-	for _, name := range names {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			continue
+		}
 		info, err := heap.Stat(name, a.options())
 		if err != nil {
 			return nil, err
@@ -148,7 +155,7 @@ func (a *app) ranges(names []string, base addressValue, size sizeValue) ([]probe
 		}
 		for _, other := range ranges[:i] {
 			if r.Overlaps(other) {
-				return nil, fmt.Errorf("%v and %v overlap: %w", other, r, probe.ErrTaken)
+				return nil, fmt.Errorf("%w: %v and %v", errOverlap, other, r)
 			}
 		}
 	}

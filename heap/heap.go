@@ -119,8 +119,12 @@ func (h *Heap) File() (*os.File, error) {
 }
 
 // Close detaches this peer and takes the mapping away. Pointers into the heap must not be used any
-// more. It returns ErrClosed when the heap is closed already. Killed during Close, the process is a
-// dead peer like any other.
+// more, and nobody may be left in what works with them: a goroutine that waits in a queue's Pop or a lock's
+// Lock wakes where there is no memory, and the process ends with a fault. So end the contexts of those who
+// wait, wait until they have returned, and close then. Methods of the heap itself, Watch among them, return.
+//
+// It returns ErrClosed when the heap is closed already. Killed during Close, the process is a dead peer like
+// any other.
 func (h *Heap) Close() error {
 	hooks, err := h.startClose()
 	if err != nil {

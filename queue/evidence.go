@@ -29,9 +29,14 @@ func (h *Hands) settleBoth(p *Producer, w uint64) {
 	if h == nil {
 		return
 	}
-	at := (p.q.position(p.at) - uint64(len(p.slots))) & p.q.positionMask() // the lap before
+	at := p.q.lapBefore(p.at)
 	h.settleOne(p, pusher(w), intentPush, at)
 	h.settleOne(p, popper(w), intentPop, at)
+}
+
+// lapBefore returns the position of the cursor's slot in the lap before.
+func (q *Queue) lapBefore(c cursor) uint64 {
+	return (q.position(c) - uint64(len(q.slots))) & q.positionMask()
 }
 
 func (h *Hands) settleOne(p *Producer, id int, kind, position uint64) {
@@ -49,26 +54,37 @@ func (h *Hands) settleOne(p *Producer, id int, kind, position uint64) {
 	}
 }
 
-// judge stores the record's intent as its verdict if it is the one that a slot answers. It returns the
-// position up to which the hand is known to be past, if the record tells.
+// judge stores the record's intent as its verdict if it is the one that a slot answers. It returns a
+// position before which all that the hand did in the queue is settled, if the record tells.
 //
 // A hand changes its record before its slot, and a slot that names it has been read: so the record is
-// not older than the intent in question. If it is another now, that one has been settled.
-func (r *Record) judge(queue, kind, position uint64) (last uint64, ok bool) {
-	intent := r.Intent.Load()
-	at, q := r.Position.Load(), r.Queue.Load()
-	if r.Intent.Load() != intent || q != queue || at>>positionKindShift != kind {
+// not older than the intent in question. If it is another now, that one has been settled. The record may be
+// between two intents, with the position of the next one: so nothing is said of that position itself. The
+// queue is the position's if it is the same before and after, and the intent too: see Hand.announce.
+func (r *Record) judge(queue, kind, position uint64) (before uint64, ok bool) {
+	intent, q := r.Intent.Load(), r.Queue.Load()
+	at := r.Position.Load()
+	if q != queue || r.Queue.Load() != queue || r.Intent.Load() != intent || at>>positionKindShift != kind {
 		return 0, false
 	}
-	last = at &^ (0xf << positionKindShift)
-	if intent&intentMask != kind {
-		return last + 1, true // settled, the last one included
-	}
-	if last == position {
-		r.Verdict.StoreRelease(intent)
+	before = at &^ (0xf << positionKindShift)
+	if intent&intentMask == kind && before == position {
+		r.decide(intent)
 		return 0, false
 	}
-	return last, true
+	return before, true
+}
+
+// decide stores a verdict, unless there is one on a later intent: who was stopped since it has read the intent comes
+// late, when another one may need its verdict to stay. An attempt fails when somebody else was quicker, which each of
+// those who are late is once; the bound is for peers that write nonsense.
+func (r *Record) decide(intent uint64) {
+	for range 2 * MaxHandles {
+		before := r.Verdict.Load()
+		if int64(intent-before) <= 0 || r.Verdict.CompareAndSwap(before, intent) {
+			return
+		}
+	}
 }
 
 // succeeded reports whether the push or pop that a dead hand's record announces has happened. q is the

@@ -37,14 +37,15 @@ type modelSlot struct {
 }
 
 // modelHand is a record and what its process keeps to itself. The number of an intent is not in it: a
-// verdict is true or not of the intent that the record has, and a new intent makes it untrue.
+// verdict is true or not of the intent that the record has, and a new intent makes it untrue. Nor are the steps of
+// an announcement: an intent comes with its position.
 type modelHand struct {
 	held, kind, position int8
 	verdict              bool
 	pc                   int8
 	at                   int8 // position of the cursor
 	saw                  modelSlot
-	judging              bool // the record in question still had the intent in question
+	judging              int8 // 1 the record in question has the intent in question, 2 it had it
 	made                 int8
 	wrong                bool // the last compare-and-swap failed
 }
@@ -68,6 +69,7 @@ type model struct {
 	noVerdict bool                // overwrite slots without a look at who needs them
 	noNames   bool                // recovery takes any pop or push at the position for the dead one's
 	early     bool                // clear the intent before the hand
+	late      bool                // a verdict on an earlier intent replaces that on a later one
 	parity    bool                // tell laps by their lowest bit only
 	all       bool                // go through all orders
 	seen      map[uint64]struct{} // hashes: with 10 million states the odds of a collision are one in 300,000
@@ -145,7 +147,7 @@ func (m *model) successors(s modelState, stack []modelState) []modelState {
 func (s modelState) kill(i int8) modelState {
 	h := &s.hands[i]
 	s.dead = i + 1
-	h.pc, h.at, h.saw, h.judging, h.wrong = 0, 0, modelSlot{}, false, false
+	h.pc, h.at, h.saw, h.judging, h.wrong = 0, 0, modelSlot{}, 0, false
 	return s
 }
 
@@ -188,7 +190,7 @@ func (m *model) isPrivate(s *modelState, i int8) bool {
 	case judgePopper:
 		return h.saw.popped == 0 || h.saw.popped == i+1
 	case judgePusherEnd, judgePopperEnd:
-		return !h.judging
+		return h.judging == 0
 	}
 	return false
 }
@@ -273,7 +275,7 @@ func (m *model) produce(s *modelState, i int8) bool {
 	case judgePopper, judgePopperEnd:
 		m.judge(s, i, h.saw.popped, intentPop)
 	case storeIntent:
-		s.intend(i, intentPush)
+		m.intend(s, i, intentPush)
 		h.pc = swap
 	case swap:
 		h.wrong = *slot != h.saw
@@ -282,7 +284,7 @@ func (m *model) produce(s *modelState, i int8) bool {
 		}
 		h.pc = clearHeld
 		if m.early {
-			s.intend(i, intentNone)
+			m.intend(s, i, intentNone)
 		}
 	case clearHeld:
 		if !h.wrong {
@@ -290,7 +292,7 @@ func (m *model) produce(s *modelState, i int8) bool {
 		}
 		h.pc = clearIntent
 	case clearIntent:
-		s.intend(i, intentNone)
+		m.intend(s, i, intentNone)
 		h.saw, h.pc = modelSlot{}, lookAtSlot
 		if !h.wrong {
 			h.at, h.pc = m.next(h.at), makeIt
@@ -314,7 +316,7 @@ func (m *model) lookForRoom(h *modelHand, w modelSlot) {
 
 // judge is settleOne and Record.judge in two steps: to look at the record, and to store the verdict if it
 // was the intent in question, which it may not be any more by then. The verdict names it, so it is of
-// no effect then.
+// no effect then, unless it takes another one away.
 func (m *model) judge(s *modelState, i, id int8, kind int8) {
 	h := &s.hands[i]
 	before := (h.at - m.slots + modelLaps*m.slots) % (modelLaps * m.slots)
@@ -323,17 +325,19 @@ func (m *model) judge(s *modelState, i, id int8, kind int8) {
 	case id == 0 || id == i+1:
 		h.pc = (h.pc-judgePusher)/2*2 + judgePopper // nobody: on to the next
 	case h.pc == judgePusher || h.pc == judgePopper:
-		h.judging = r.kind == kind && r.position == before
+		if r.kind == kind && r.position == before {
+			h.judging = 1
+		}
 		h.pc++
 	default:
-		r.verdict = r.verdict || h.judging
-		h.judging = false
+		r.verdict = h.judging == 1 || h.judging == 0 && r.verdict
+		h.judging = 0
 		h.pc++
 	}
 }
 
 // intend stores an intent, with its position. Whoever was about to judge the one before is too late.
-func (s *modelState) intend(i, kind int8) {
+func (m *model) intend(s *modelState, i, kind int8) {
 	h := &s.hands[i]
 	h.kind, h.position, h.verdict = kind, 0, false
 	if kind != intentNone {
@@ -342,7 +346,11 @@ func (s *modelState) intend(i, kind int8) {
 	for j := range s.hands[:2] {
 		o := &s.hands[j]
 		if o.pc == judgePusherEnd && o.saw.by == i+1 || o.pc == judgePopperEnd && o.saw.popped == i+1 {
-			o.judging = false
+			if o.judging != 0 && m.late {
+				o.judging = 2
+			} else {
+				o.judging = 0
+			}
 		}
 	}
 }
@@ -372,7 +380,7 @@ func (m *model) consume(s *modelState, i int8) bool {
 			return false
 		}
 	case popIntent:
-		s.intend(i, intentPop)
+		m.intend(s, i, intentPop)
 		h.pc = popHeld
 	case popHeld:
 		h.held, h.pc = h.saw.value, popSwap
@@ -388,7 +396,7 @@ func (m *model) consume(s *modelState, i int8) bool {
 		}
 		h.pc = popDone
 	case popDone:
-		s.intend(i, intentNone)
+		m.intend(s, i, intentNone)
 		h.saw, h.pc = modelSlot{}, lookForOne
 		if !h.wrong {
 			h.at, h.pc = m.next(h.at), deliver
@@ -420,7 +428,7 @@ func (m *model) recover(s *modelState) bool {
 		}
 		s.recovery = 3
 	case 3:
-		s.intend(s.dead-1, intentNone)
+		m.intend(s, s.dead-1, intentNone)
 		s.sawSlot, s.keep, s.recovery = modelSlot{}, false, 4
 	case 4:
 		if h.held != 0 && s.dead <= 2 {
@@ -481,9 +489,9 @@ func (m *model) pack(s *modelState, producers, consumers bool) uint64 {
 	}
 	for i := range int8(modelUsers) {
 		h := &s.hands[user[i+1]-1]
-		p.put(h.judging, token[h.held], h.kind, h.position, h.pc)
+		p.put(h.judging == 1, token[h.held], h.kind, h.position, h.pc)
 		p.put(h.verdict, h.at, h.made, 0, 0)
-		p.put(h.wrong, 0, 0, 0, 0)
+		p.put(h.wrong, h.judging/2, 0, 0, 0)
 		slot(h.saw)
 	}
 	for i := range token {
@@ -547,8 +555,11 @@ func TestExploreFindsMistakes(t *testing.T) {
 		"names are not looked at":       {noNames: true},
 		"intent cleared too early":      {early: true},
 		"laps by parity":                {parity: true},
+		"a late verdict hides a newer":  {late: true, tokens: [2]int8{2, 2}},
 	} {
-		m.slots, m.tokens = 1, [2]int8{2, 1}
+		if m.slots = 1; m.tokens[0] == 0 {
+			m.tokens = [2]int8{2, 1}
+		}
 		if m.explore(); m.failed == "" {
 			t.Errorf("%s: not found in %d states", name, len(m.seen))
 		}

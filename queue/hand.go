@@ -43,11 +43,13 @@ type Hand struct {
 // A slot counts 4096 laps. A process that is stopped between 2 and 3 while exactly a multiple of 4096
 // laps goes by, and is killed within a few instructions after it goes on, would leave a wrong answer.
 
-// announce says which slot the hand is going to change.
+// announce says which slot the hand is going to change. While Queue changes there is no position, for others' sake:
+// see Record.judge.
 func (h *Hand) announce(kind, queue, position uint64) {
 	r := h.record
 	h.intent += intentStep
 	if r.Queue.Peek() != queue {
+		r.Position.StoreRelease(0)
 		r.Queue.StoreRelease(queue)
 	}
 	r.Position.StoreRelease(position | kind<<positionKindShift)

@@ -132,6 +132,7 @@ func (h *Hands) takeRecord() (*Hand, error) {
 		if r.Owner.Load() == 0 && r.Owner.CompareAndSwap(0, own) {
 			crashpoint.Hit("queue.hand.after-take")
 			r.Held.StoreRelease(0) // it is, but for damage
+			r.Verdict.StoreRelease(r.Intent.Load())
 			return &Hand{hands: h, blocks: h.blocks, id: id, record: r, intent: r.Intent.Load() &^ intentMask}, nil
 		}
 	}

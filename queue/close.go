@@ -29,6 +29,7 @@ func (q *Queue) seal(c cursor) bool {
 		w := s.Load()
 		switch phaseOf(w, c) {
 		case free:
+			q.hands.settleForEnd(q, c, w)
 			s.CompareAndSwap(w, c.lap|slotFull)
 			continue
 		case filled:

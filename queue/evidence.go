@@ -34,6 +34,17 @@ func (h *Hands) settleBoth(p *Producer, w uint64) {
 	h.settleOne(p, popper(w), intentPop, at)
 }
 
+// settleForEnd is settleBoth for who is about to put the end of the queue into the slot, and remembers nothing.
+func (h *Hands) settleForEnd(q *Queue, c cursor, w uint64) {
+	at := q.lapBefore(c)
+	if r := h.record(pusher(w)); r != nil {
+		r.judge(q.off, intentPush, at)
+	}
+	if r := h.record(popper(w)); r != nil {
+		r.judge(q.off, intentPop, at)
+	}
+}
+
 // lapBefore returns the position of the cursor's slot in the lap before.
 func (q *Queue) lapBefore(c cursor) uint64 {
 	return (q.position(c) - uint64(len(q.slots))) & q.positionMask()

@@ -65,6 +65,36 @@ func (e *evidence) orphan(t *testing.T) {
 	}
 }
 
+// TestCloseKeepsEvidence: the ends of a closed queue do not overwrite what recovery needs.
+func TestCloseKeepsEvidence(t *testing.T) {
+	e := newEvidence(t)
+	e.make(t)
+	e.takeUnsettled(t)
+	e.q.Close()
+	e.orphan(t)
+}
+
+// TestCloseKeepsEvidenceOfPush: likewise for a maker that is stopped behind its push, whose block has long been freed.
+func TestCloseKeepsEvidenceOfPush(t *testing.T) {
+	e := newEvidence(t)
+	off, err := e.taker.Make(16)
+	wantErr(t, "make", err, nil)
+	wantErr(t, "send", mustPort(t, e.taker, e.in.q).TrySend(), nil)
+	e.taker.record.Held.StoreRelease(e.taker.address(off))
+	e.taker.record.Intent.StoreRelease(e.taker.intent | intentPush)
+	in := mustPort(t, e.maker, e.q)
+	got, err := in.TryReceive()
+	if err != nil || got != off {
+		t.Fatal(got, err)
+	}
+	e.q.Close()
+	e.there.die()
+	if done, err := e.hands.Recover(); err != nil || done != (Recovered{Hands: 1}) {
+		t.Errorf("recovered %+v, %v", done, err)
+	}
+	wantErr(t, "free", e.maker.Free(), nil)
+}
+
 // TestPositionOfTheNext: a record that is looked at between the stores of its next position and intent does not say that the
 // next one is settled.
 func TestPositionOfTheNext(t *testing.T) {

@@ -62,7 +62,7 @@ func (q *Queue) reserved() int {
 // take takes an entry that is free or a dead peer's. Killed behind it, the entry is a dead peer's.
 func (q *Queue) take(i int, own uint64) (bool, error) {
 	old := q.table[i].Load()
-	alive, err := q.handleAlive(old)
+	alive, err := handleAlive(q.region, old)
 	if err != nil || alive {
 		return false, err
 	}
@@ -80,11 +80,11 @@ func (q *Queue) take(i int, own uint64) (bool, error) {
 }
 
 // handleAlive reports whether the peer of an entry lives. A free entry has none, and nonsense is nobody's.
-func (q *Queue) handleAlive(owner uint64) (bool, error) {
+func handleAlive(r region, owner uint64) (bool, error) {
 	if _, ok := handleRole(owner); !ok {
 		return false, nil
 	}
-	return q.region.Alive(handlePeer(owner))
+	return r.Alive(handlePeer(owner))
 }
 
 // bury counts a dead peer's handle and frees its entry. Killed in between, or done by two at once, the

@@ -115,23 +115,39 @@ type side struct {
 	otherBell *Bell
 }
 
-// attach makes this process one end of the mailbox, unless a live one has it.
+// attach makes this process one end of the mailbox, unless a live one has it. The word of one that died stays until
+// then, and tells the other side.
 func (m *Mailbox) attach(role Role) (side, error) {
 	if err := mayWrite(m.region); err != nil {
 		return side{}, err
 	}
 	s := side{box: m.box, own: &m.box.Owners[role], owner: handleOwner(role, m.region.Peer()), mine: uint64(role)}
-	q := &Queue{region: m.region, kind: SPSC, head: &Header{}, table: m.box.Owners[:]}
-	if got, err := q.take(int(role), s.owner); err != nil || !got {
-		return side{}, errors.Join(err, ErrTaken)
+	old := s.own.Load()
+	alive, err := handleAlive(m.region, old)
+	if err != nil {
+		return side{}, err
 	}
-	s.waiter = newWaiter(q, role, nil)
-	s.waiter.state = &m.box.State
-	s.waiter.bell, s.other, s.otherBell = &m.box.Replies, StatePopSleep, &m.box.Requests
+	if alive || !s.own.CompareAndSwap(old, s.owner) {
+		return side{}, ErrTaken
+	}
+	s.waiter = waiter{role: role, bereft: m.bereft, state: &m.box.State, bell: &m.box.Replies, sticky: StatePushSleep}
+	s.other, s.otherBell = StatePopSleep, &m.box.Requests
 	if role == ConsumerRole {
-		s.waiter.bell, s.other, s.otherBell = &m.box.Requests, StatePushSleep, &m.box.Replies
+		s.waiter.bell, s.waiter.sticky = &m.box.Requests, StatePopSleep
+		s.other, s.otherBell = StatePushSleep, &m.box.Replies
 	}
+	s.waiter.setSpin(DefaultSpin)
 	return s, nil
+}
+
+// bereft reports whether the one of the role that was there last has died.
+func (m *Mailbox) bereft(role Role) (bool, error) {
+	owner := m.box.Owners[role].Load()
+	if r, ok := handleRole(owner); !ok || r != role {
+		return false, nil
+	}
+	alive, err := handleAlive(m.region, owner)
+	return err == nil && !alive, err
 }
 
 // usable reports whether the end is still this one's, and the words fit.
@@ -210,9 +226,9 @@ func (m *Mailbox) Client() (*Client, error) {
 }
 
 // Call sends words, at most MailboxWords, and waits for the reply, which it puts in their place. It spins
-// for a moment and then sleeps. It returns ctx's error, ErrNoConsumers when the server has died, ErrDetached
-// after Close, and ErrOptions. A call that was given up goes on at the server's: the next Call waits for its reply, and
-// throws it away.
+// for a moment and then sleeps. It returns ctx's error, ErrNoConsumers when the server has died and no other one has come,
+// ErrDetached after Close, and ErrOptions. A call that was given up goes on at the server's: the next Call waits for its
+// reply, and throws it away. For a server that has closed its end, or has not come yet, it waits.
 func (c *Client) Call(ctx context.Context, words []uint64) error {
 	if err := c.side.usable(words); err != nil {
 		return fmt.Errorf("call: %w", err)
@@ -247,7 +263,7 @@ func (m *Mailbox) Server() (*Server, error) {
 }
 
 // Next waits for a request and copies it. A request that a server died with comes again to the next one.
-// It returns ctx's error, ErrNoProducers when the client has died, ErrDetached after Close, and ErrOptions.
+// It returns ctx's error, ErrNoProducers when the client has died and no other one has come, ErrDetached after Close, and ErrOptions.
 func (s *Server) Next(ctx context.Context, words []uint64) error {
 	if err := s.side.usable(words); err != nil {
 		return fmt.Errorf("next: %w", err)

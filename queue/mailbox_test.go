@@ -230,3 +230,38 @@ func TestMailboxAfterClose(t *testing.T) {
 		t.Errorf("turn %d", turn)
 	}
 }
+
+// TestMailboxIsNotBereft: who left in order after another one had died is no reason, and who died is for everybody
+// who comes, until the next one does.
+func TestMailboxIsNotBereft(t *testing.T) {
+	r := newGoRegion(t, testSize)
+	here, there, then := r.join(), r.join(), r.join()
+	box, off := newMailbox(t, here)
+	server, err := box.Server()
+	_, err2 := mailboxAt(t, there, off).Client()
+	wantErr(t, "attach", errors.Join(err, err2), nil)
+	there.die()
+	for range 2 {
+		wantErr(t, "next", server.Next(soon(t), nil), ErrNoProducers)
+	}
+	client, err := box.Client()
+	wantErr(t, "attach", err, nil)
+	wantErr(t, "next with a client", server.Next(soon(t), nil), context.DeadlineExceeded)
+	wantErr(t, "close", client.Close(), nil)
+	wantErr(t, "next after one that has left", server.Next(soon(t), nil), context.DeadlineExceeded)
+	_, err = mailboxAt(t, then, off).Client()
+	wantErr(t, "attach", err, nil)
+	then.die()
+	wantErr(t, "next after a death", server.Next(soon(t), nil), ErrNoProducers)
+	wantErr(t, "close", server.Close(), nil)
+	server, err = box.Server()
+	wantErr(t, "attach", err, nil)
+	wantErr(t, "next of another server", server.Next(soon(t), nil), ErrNoProducers)
+}
+
+// soon is a context that ends when a waiter has looked for the other side.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -250,7 +250,7 @@ func Delete(a *alloc.Allocator, name string) error {
 		return err
 	}
 	for i := range q.table {
-		if alive, err := q.handleAlive(q.table[i].Load()); err != nil || alive {
+		if alive, err := handleAlive(q.region, q.table[i].Load()); err != nil || alive {
 			return errors.Join(err, fmt.Errorf("delete queue %q: %w", name, ErrInUse))
 		}
 	}

@@ -27,8 +27,8 @@ const (
 
 // waiter is what a handle waits with.
 type waiter struct {
-	q       *Queue
 	role    Role
+	bereft  func(Role) (bool, error) // whether all of a role have died
 	bell    *Bell
 	state   *mem.Word // where the bit goes
 	sticky  uint64    // the bit of State that says that this side sleeps
@@ -40,7 +40,7 @@ type waiter struct {
 }
 
 func newWaiter(q *Queue, role Role, more func() bool) waiter {
-	w := waiter{q: q, role: role, more: more, state: &q.head.State, bell: &q.head.Pops, sticky: StatePopSleep, several: q.kind >= MPMC}
+	w := waiter{role: role, bereft: q.bereft, more: more, state: &q.head.State, bell: &q.head.Pops, sticky: StatePopSleep, several: q.kind >= MPMC}
 	if role == ProducerRole {
 		w.bell, w.sticky, w.several = &q.head.Pushes, StatePushSleep, q.kind != SPSC
 	}
@@ -132,7 +132,7 @@ func (w *waiter) lonely(busy error, try func() error) error {
 		w.rescue()
 	}
 	other := 1 - w.role
-	dead, err := w.q.bereft(other)
+	dead, err := w.bereft(other)
 	switch {
 	case err != nil:
 		return err

@@ -91,9 +91,9 @@ func (h *Hand) empty(c *Consumer, s *mem.Word, seen, w uint64) bool {
 
 func (h *Hand) address(off uint64) uint64 { return uint64(h.hands.region.Memory().Base()) + off }
 
-// Held returns the offset of the block in the hand, 0 for none.
+// Held returns the offset of the block in the hand, 0 for none and when the hand is closed.
 func (h *Hand) Held() uint64 {
-	if at := h.record.Held.Peek(); at != 0 {
+	if at := h.record.Held.Peek(); at != 0 && !h.closed { // else the record may be another one's
 		return at - h.address(0)
 	}
 	return 0

@@ -208,6 +208,33 @@ func TestAnswerHostile(t *testing.T) {
 	if h.Held() != off {
 		t.Error("the request is gone")
 	}
+	for _, where := range []uint64{testSize - 8, testSize + 4096 - 8, testSize + 8192, ^uint64(0) - 7, off + 1} { // no room for a request
+		h.record.Held.Swap(h.address(where))
+		wantErr(t, "answer nowhere", s.Answer(t.Context()), ErrCorrupt)
+	}
+}
+
+// TestAskHostile: nor is a request written to where there is no room for it, or to what a closed hand does not hold.
+func TestAskHostile(t *testing.T) {
+	m := newGoRegion(t, testSize).join()
+	hs := m.hands(t, 1)
+	h := mustHand(t, hs)
+	a, err := NewAsker(h, m.queue(t, &Options{Hands: hs}), m.queue(t, &Options{Hands: hs}))
+	wantErr(t, "asker", err, nil)
+	for _, where := range []uint64{8, testSize - 8, testSize + 4096 - 8, testSize + 8192, ^uint64(0) - 7, 8193} {
+		h.record.Held.Swap(h.address(where))
+		_, err := a.Ask(t.Context())
+		wantErr(t, "ask", err, ErrCorrupt)
+	}
+	h.record.Held.Swap(0)
+	wantErr(t, "close", h.Close(), nil)
+	off, err := mustHand(t, hs).Make(32) // in the same record
+	wantErr(t, "make", err, nil)
+	_, err = a.Ask(t.Context())
+	wantErr(t, "ask", err, ErrDetached)
+	if n := m.memory.Word(off).Load(); n != 0 || h.Held() != 0 {
+		t.Errorf("request %d in another hand, held %#x", n, h.Held())
+	}
 }
 
 // TestMailboxAfterClose: an end that was given back may be another one's by now, and is not used.

@@ -37,12 +37,27 @@ func NewAsker(h *Hand, commands, replies *Queue) (*Asker, error) {
 	return &Asker{hand: h, commands: c, replies: r}, nil
 }
 
-// Ask sends the block in the hand, which has at least RequestBytes, and returns the number by which its
-// reply can be told. The errors are Port.Send's.
-func (a *Asker) Ask(ctx context.Context) (uint64, error) {
-	off := a.hand.Held()
-	if off == 0 {
+// request returns the offset of the block in the hand, in whose first two words a request may be. The record is
+// shared, and may say anything.
+func (h *Hand) request() (uint64, error) {
+	off, g := h.Held(), h.hands.region.Geometry()
+	switch {
+	case h.closed:
+		return 0, ErrDetached
+	case off == 0:
 		return 0, ErrHoldsNone
+	case off%Unit != 0 || off < g.Sections.Data || off > g.Size-RequestBytes:
+		return 0, fmt.Errorf("%w: no request at %#x", ErrCorrupt, off)
+	}
+	return off, nil
+}
+
+// Ask sends the block in the hand, which has at least RequestBytes, and returns the number by which its
+// reply can be told. The errors are Port.Send's, and ErrCorrupt for a damaged hand.
+func (a *Asker) Ask(ctx context.Context) (uint64, error) {
+	off, err := a.hand.request()
+	if err != nil {
+		return 0, fmt.Errorf("ask: %w", err)
 	}
 	a.last++
 	m := a.hand.hands.region.Memory()
@@ -84,13 +99,13 @@ func NewAnswerer(h *Hand, commands *Queue) (*Answerer, error) {
 // comes again to the next one. The errors are Port.Receive's.
 func (a *Answerer) Next(ctx context.Context) (uint64, error) { return a.commands.Receive(ctx) }
 
-// Answer sends the block in the hand back, with the reply in it. It returns ErrCorrupt when the request
-// names no queue that the reply could go to, ErrHoldsNone, and Port.Send's errors; the block stays in the
+// Answer sends the block in the hand back, with the reply in it. It returns ErrCorrupt when the block is no
+// request, or names no queue that the reply could go to, ErrHoldsNone, and Port.Send's errors; the block stays in the
 // hand then.
 func (a *Answerer) Answer(ctx context.Context) error {
-	off := a.hand.Held()
-	if off == 0 {
-		return ErrHoldsNone
+	off, err := a.hand.request()
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
 	}
 	port, err := a.replyPort(a.hand.hands.region.Memory().Word(off + requestReply).Load())
 	if err != nil {

@@ -259,6 +259,9 @@ func (r *Reader) TryRead(record []uint64) (lost uint64, err error) {
 			}
 			continue
 		}
+		if sequence == 0 && r.overtaken() {
+			continue
+		}
 		if sequence == 0 || int64(sequence-r.at-1) < 0 {
 			return 0, ErrEmpty
 		}
@@ -269,19 +272,36 @@ func (r *Reader) TryRead(record []uint64) (lost uint64, err error) {
 	return 0, ErrEmpty
 }
 
+// overtaken goes on with what the ring still holds when the reader's record has been written before and is being
+// overwritten now. The writer may be stopped in the middle of that, or dead. The last record bears out the number that
+// have been written.
+func (r *Reader) overtaken() bool {
+	written := r.ring.q.head.Tail.Load()
+	if int64(written-r.at) < int64(r.ring.Cap()) || r.ring.slot(written - 1)[0].Load() != written {
+		return false
+	}
+	r.goOn(written)
+	return true
+}
+
 // skip goes to the middle of what the ring still holds, behind the record that sequence belongs to.
 func (r *Reader) skip(sequence uint64) error {
 	written := r.ring.q.head.Tail.Load()
 	if sequence > written+1 || (sequence-r.at-1)&r.ring.mask != 0 {
 		return fmt.Errorf("read: %w: sequence %d with %d written", ErrCorrupt, sequence, written)
 	}
-	to := max(sequence, written) - uint64(r.ring.Cap())/2
+	r.goOn(max(sequence, written))
+	return nil
+}
+
+// goOn leaves out records, up to the middle of those that a ring holds of so many.
+func (r *Reader) goOn(written uint64) {
+	to := written - uint64(r.ring.Cap())/2
 	if to <= r.at {
 		to = r.at + 1
 	}
 	r.lost += to - r.at
 	r.at = to
-	return nil
 }
 
 // Read is TryRead that waits for a record: it spins for a moment and then sleeps. It also returns ctx's

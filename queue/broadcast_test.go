@@ -147,3 +147,44 @@ func TestBroadcastHostile(t *testing.T) {
 		}
 	}
 }
+
+// TestBroadcastOfTheStopped: a reader whose next record is being overwritten, for ever by a writer that died, goes on with
+// those that are there.
+func TestBroadcastOfTheStopped(t *testing.T) {
+	m := newGoRegion(t, testSize).join()
+	b := newBroadcast(t, m, &BroadcastOptions{Capacity: 8})
+	w := mustWriter(t, b)
+	r := b.Reader()
+	for n := range uint64(8) {
+		wantErr(t, "write", w.Write(n), nil)
+	}
+	b.slot(8)[0].StoreRelease(0) // begins with the ninth
+	var record [1]uint64
+	lost, err := r.TryRead(record[:])
+	if err != nil || lost == 0 || lost > 7 || record[0] != lost {
+		t.Fatalf("lost %d, read %d, %v", lost, record[0], err)
+	}
+	read := uint64(1)
+	for err == nil {
+		if _, err = r.TryRead(record[:]); err == nil {
+			read++
+		}
+	}
+	wantErr(t, "read", err, ErrEmpty)
+	if lost+read != 8 {
+		t.Errorf("lost %d and read %d of 8", lost, read)
+	}
+	b.slot(0)[0].StoreRelease(0) // by a hostile one, who says besides that it has been written
+	fresh := &Reader{ring: b}
+	b.q.head.Tail.Swap(2)
+	_, err = fresh.TryRead(record[:])
+	wantErr(t, "read what a hostile one wrote", err, ErrEmpty)
+	b.q.head.Tail.Swap(1 << 40)
+	_, err = r.TryRead(record[:])
+	wantErr(t, "read", err, ErrEmpty)
+	b.q.head.Tail.Swap(8)
+	w.Write(8)
+	if _, err = r.TryRead(record[:]); err != nil || record[0] != 8 {
+		t.Errorf("read %d, %v", record[0], err)
+	}
+}

@@ -30,22 +30,29 @@ type event struct {
 }
 
 // wake wakes up to n sleepers if there may be any. The caller has changed what they wait for with a full
-// barrier in between. For fewer than all the bit stays set: others may sleep on.
+// barrier in between.
+//
+// The bit is cleared when all that slept have been woken. Who sets it behind the clearing finds what was changed before.
+// Who set it before that, and went to sleep, is woken behind it: so one who finds the bit cleared by somebody else need
+// not wake anybody. Killed before that, a sleeper sleeps on for as long as it sleeps at most.
 func (e *event) wake(n int) {
 	if e.waiting.Load() == 0 {
 		return
 	}
+	if n < all && e.wakeAlways(n) {
+		return // there may be more
+	}
 	e.waiting.Swap(0)
 	crashpoint.Hit("lock.event.after-clear")
-	e.wakeAlways(n)
+	e.wakeAlways(all)
 }
 
-func (e *event) wakeAlways(n int) {
+// wakeAlways wakes up to n sleepers, and reports whether there may be more.
+func (e *event) wakeAlways(n int) bool {
 	e.seq.Add(1)
 	crashpoint.Hit("lock.event.after-seq")
-	if woken, err := sys.Wake(&e.seq, n); err == nil && (woken == n || woken == sys.CannotTell) {
-		e.waiting.Swap(1) // there may be more
-	}
+	woken, err := sys.Wake(&e.seq, n)
+	return err == nil && (woken >= n || woken == sys.CannotTell)
 }
 
 // all is more sleepers than there are.
@@ -55,7 +62,7 @@ const all = 1 << 30
 type attempt struct {
 	sleepy  bool // the caller sleeps if it fails
 	slept   bool // the caller has slept
-	overdue bool // that ended without a wake, so it is time to ask who is alive
+	overdue bool // it has slept for a while since the last time, so it is time to ask who is alive
 }
 
 // await calls try until it reports true or fails, spinning first and sleeping then.
@@ -67,7 +74,7 @@ func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) erro
 		mem.Pause(spinPauses)
 	}
 	defer sys.WhenDone(ctx, func() { e.wakeAlways(all) })()
-	next := attempt{sleepy: true}
+	next, asked := attempt{sleepy: true}, time.Now()
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := e.seq.Load()
 		e.waiting.Swap(1)
@@ -79,12 +86,16 @@ func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) erro
 			return err
 		}
 		err := sys.Wait(&e.seq, seq, until(ctx, nap))
-		next.slept, next.overdue = true, errors.Is(err, sys.ErrTimeout)
 		switch {
 		case err == nil:
 			nap = shortestSleep
-		case !next.overdue:
+		case !errors.Is(err, sys.ErrTimeout):
 			return err
+		}
+		// Others' wakes may keep it from ever sleeping for long.
+		next.slept, next.overdue = true, err != nil || time.Since(asked) >= shortestSleep
+		if next.overdue {
+			asked = time.Now()
 		}
 	}
 }

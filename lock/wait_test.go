@@ -1,0 +1,94 @@
+package lock
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// bustle wakes the sleepers in vain all the time, until the test is done with it.
+func bustle(e *event) (stop func()) {
+	var over atomic.Bool
+	var group sync.WaitGroup
+	group.Go(func() {
+		for !over.Load() {
+			e.wakeAlways(all)
+		}
+	})
+	return func() { over.Store(true); group.Wait() }
+}
+
+// TestMutexTurns: who sleeps asks for its turn although it is woken in vain too often to sleep for long.
+func TestMutexTurns(t *testing.T) {
+	var w world
+	var m Mutex
+	greedy, modest := w.join(), w.join()
+	defer bustle(&m.event)()
+	begin := time.Now()
+	for range 30 {
+		want(t, "lock", m.Lock(t.Context(), greedy), nil)
+		turn := make(chan error)
+		go func() { turn <- m.Lock(t.Context(), modest) }()
+		for m.word.Load()&bitTurn == 0 && time.Since(begin) < time.Minute {
+			time.Sleep(100 * time.Microsecond)
+		}
+		want(t, "unlock", m.Unlock(greedy), nil)
+		want(t, "lock", <-turn, nil)
+		want(t, "unlock", m.Unlock(modest), nil)
+	}
+	if took := time.Since(begin); took > 1500*time.Millisecond {
+		t.Errorf("30 turns took %v", took)
+	}
+}
+
+// TestDeadAreFoundInTheBustle: a waiter that is woken all the time asks who is alive all the same.
+func TestDeadAreFoundInTheBustle(t *testing.T) {
+	var w world
+	var s Semaphore
+	want(t, "init", s.Init(1), nil)
+	one := w.join()
+	defer bustle(&s.event)()
+	begin := time.Now()
+	for range 30 {
+		dead := w.join()
+		want(t, "acquire", s.Acquire(t.Context(), dead), nil)
+		dead.die()
+		want(t, "acquire what the dead held", s.Acquire(t.Context(), one), nil)
+		want(t, "release", s.Release(one), nil)
+	}
+	if took := time.Since(begin); took > 1500*time.Millisecond {
+		t.Errorf("30 deaths took %v", took)
+	}
+}
+
+// TestWakesAtOnce: of two sleepers that are woken one by one at the same time both wake up.
+func TestWakesAtOnce(t *testing.T) {
+	var w world
+	one, two := w.join(), w.join()
+	for round := range 10 {
+		var s Semaphore
+		want(t, "init", s.Init(2), nil)
+		want(t, "acquire", s.Acquire(t.Context(), one), nil)
+		want(t, "acquire", s.Acquire(t.Context(), one), nil)
+		var group, ready sync.WaitGroup
+		for range 2 {
+			group.Go(func() { want(t, "acquire", s.Acquire(t.Context(), two), nil) })
+		}
+		time.Sleep(260 * time.Millisecond) // they sleep for longer and longer
+		var line atomic.Int32
+		for range 2 {
+			ready.Go(func() {
+				for line.Add(1); line.Load() < 2; {
+				}
+				want(t, "release", s.Release(one), nil)
+			})
+		}
+		ready.Wait()
+		begin := time.Now()
+		group.Wait()
+		if took := time.Since(begin); took > 120*time.Millisecond {
+			t.Fatalf("round %d: a sleeper was woken after %v", round, took)
+		}
+	}
+}

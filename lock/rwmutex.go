@@ -26,7 +26,8 @@ type RWMutex struct {
 // MaxReaders live readers it waits.
 //
 // A reader enters itself and then looks for a writer, a writer does it the other way round, and both do
-// so with full barriers: one of them sees the other.
+// so with full barriers: one of them sees the other. A writer may have come, died, and been followed by one
+// that gave up, since the reader looked for the first time: so it looks for all of that.
 func (rw *RWMutex) RLock(ctx context.Context, p Peers) error {
 	own, err := writer(p)
 	if err != nil {
@@ -41,7 +42,7 @@ func (rw *RWMutex) RLock(ctx context.Context, p Peers) error {
 			return false, err
 		}
 		crashpoint.Hit("lock.rw.after-enter")
-		if rw.writer.word.Load()&peerMask == 0 {
+		if rw.writer.word.Load()&(peerMask|bitDamaged|bitLost) == 0 {
 			return true, nil
 		}
 		rw.readers[at].CompareAndSwap(own, 0)

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/shmheap/shmheap/heap"
 )
 
 // bustle wakes the sleepers in vain all the time, until the test is done with it.
@@ -90,5 +92,44 @@ func TestWakesAtOnce(t *testing.T) {
 		if took := time.Since(begin); took > 120*time.Millisecond {
 			t.Fatalf("round %d: a sleeper was woken after %v", round, took)
 		}
+	}
+}
+
+// meddler is a peer who has something happen in the middle of a step: when it says who it is, or asks who is alive.
+type meddler struct {
+	peer
+	named, asked func()
+}
+
+func (m *meddler) Peer() heap.PeerID {
+	if f := m.named; f != nil {
+		m.named = nil
+		f()
+	}
+	return m.peer.Peer()
+}
+
+func (m *meddler) Alive(id heap.PeerID) (bool, error) {
+	if f := m.asked; f != nil {
+		m.asked = nil
+		f()
+	}
+	return m.peer.Alive(id)
+}
+
+// TestRLockSeesDamage: a reader that has just found the lock free does not get it when a writer has died and another
+// one left the damage meanwhile, or has given the lock up for good.
+func TestRLockSeesDamage(t *testing.T) {
+	for word, wanted := range map[uint64]error{bitDamaged: ErrOwnerDied, bitLost: ErrNotRecoverable, bitDamaged | bitWaiting: ErrOwnerDied} {
+		var w world
+		var rw RWMutex
+		dead, live := w.join(), w.join()
+		for i := range rw.readers {
+			rw.readers[i].Swap(uint64(live.id))
+		}
+		rw.readers[3].Swap(uint64(dead.id))
+		dead.die()
+		p := &meddler{peer: w.join(), asked: func() { rw.writer.word.Swap(word) }}
+		want(t, "read", rw.RLock(t.Context(), p), wanted)
 	}
 }

@@ -23,7 +23,10 @@ type Barrier struct {
 	arrived [MaxParties]mem.Word // a peer, and above it the low bits of the round it has come to
 }
 
-const roundShift = 48
+const (
+	roundShift = 48
+	roundMask  = 1<<16 - 1
+)
 
 // What a party that gives up adds to the word of the round. Who has seen all parties and is about to raise the round
 // fails then and looks again: a party that is counted must not say that it has not come.
@@ -43,11 +46,14 @@ func (b *Barrier) Init(parties int) error {
 
 // Wait says that the caller has come and waits until all have. With ctx's error it has not come after
 // all. A party that dies after it came counts; one that dies before keeps the others waiting until
-// their contexts end. Whoever sees that all have come opens the barrier, so it does not matter which of
+// their contexts end. It returns ErrCorrupt before Init. Whoever sees that all have come opens the barrier, so it does not matter which of
 // them dies when.
 func (b *Barrier) Wait(ctx context.Context, p Peers) error {
 	if _, err := writer(p); err != nil {
 		return err
+	}
+	if len(b.table()) == 0 {
+		return fmt.Errorf("%w: a barrier without parties", ErrCorrupt)
 	}
 	round, at := uint64(0), -1
 	err := b.event.await(ctx, func(attempt) (bool, error) {
@@ -88,19 +94,30 @@ func (b *Barrier) leave(p Peers, round uint64, at int) bool {
 	}
 }
 
-// arrive enters the caller for the current round. Words of earlier rounds are free.
+// arrive enters the caller for the current round. The bound is for peers that write nonsense.
 func (b *Barrier) arrive(p Peers) (round uint64, at int) {
-	round = roundOf(b.round.Load())
+	for range MaxParties {
+		round = roundOf(b.round.Load())
+		if at = b.enter(p, round); at >= 0 || roundOf(b.round.Load()) == round {
+			break
+		}
+	}
+	return round, at
+}
+
+// enter puts the caller's word into the place of one of an earlier round. One of a later round stays: the caller was
+// stopped since it has read the round. -1 says that all words are taken: the next round is about to begin, or has begun.
+func (b *Barrier) enter(p Peers, round uint64) int {
 	for i := range b.table() {
 		w := b.arrived[i].Load()
-		if w != 0 && w>>roundShift == round&(1<<16-1) {
+		if w != 0 && (w>>roundShift-round)&roundMask <= roundMask/2 {
 			continue
 		}
 		if b.arrived[i].CompareAndSwap(w, uint64(p.Peer())|round<<roundShift) {
-			return round, i
+			return i
 		}
 	}
-	return round, -1 // all words are taken: the next round is about to begin
+	return -1
 }
 
 // passed reports whether the round is over, and ends it when all have come.
@@ -122,7 +139,7 @@ func (b *Barrier) passed(round uint64) bool {
 // allCome looks at the words of all parties, one after the other: end must not find that one of them has left since.
 func (b *Barrier) allCome(round uint64) bool {
 	for i := range b.table() {
-		if w := b.arrived[i].Load(); w == 0 || w>>roundShift != round&(1<<16-1) {
+		if w := b.arrived[i].Load(); w == 0 || w>>roundShift != round&roundMask {
 			return false
 		}
 	}

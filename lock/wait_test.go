@@ -133,3 +133,37 @@ func TestRLockSeesDamage(t *testing.T) {
 		want(t, "read", rw.RLock(t.Context(), p), wanted)
 	}
 }
+
+// TestBarrierLatecomer: who was stopped while it came, until the round was over, does not take the place of one who has
+// come to the next.
+func TestBarrierLatecomer(t *testing.T) {
+	var w world
+	var b Barrier
+	want(t, "init", b.Init(3), nil)
+	one, two, three := w.join(), w.join(), w.join()
+	late := &meddler{peer: w.join()}
+	late.named = func() {
+		for _, p := range []peer{one, two, three} {
+			b.arrive(p)
+		}
+		b.passed(1)
+		b.arrive(one)
+		b.arrive(two)
+	}
+	if round, at := b.arrive(late); round == 1 {
+		_, at = b.arrive(three)
+		if at < 0 {
+			t.Fatal("there is no room for the third")
+		}
+	}
+	if b.passed(2); roundOf(b.round.Load()) != 3 {
+		t.Errorf("three have come to round 2, and it is not over: round %#x", b.round.Load())
+	}
+}
+
+// TestBarrierWithoutParties: there is nobody to wait for before Init, which is an error.
+func TestBarrierWithoutParties(t *testing.T) {
+	var w world
+	var b Barrier
+	want(t, "wait", b.Wait(soon(t), w.join()), ErrCorrupt)
+}

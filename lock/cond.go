@@ -34,8 +34,11 @@ func (c *Cond) Wait(ctx context.Context, p Peers, m *Mutex) error {
 	stop := sys.WhenDone(ctx, func() { c.event.wakeAlways(all) })
 	err := sys.Wait(&c.event.seq, seq, until(ctx, longestSleep))
 	stop()
-	if errors.Is(err, sys.ErrTimeout) {
+	switch {
+	case errors.Is(err, sys.ErrTimeout):
 		err = nil
+	case err == nil && ended(ctx) != nil:
+		c.Signal() // it may have been woken by one that is for who goes on
 	}
 	if lockErr := m.Lock(context.WithoutCancel(ctx), p); lockErr != nil {
 		return lockErr

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -166,4 +167,50 @@ func TestBarrierWithoutParties(t *testing.T) {
 	var w world
 	var b Barrier
 	want(t, "wait", b.Wait(soon(t), w.join()), ErrCorrupt)
+}
+
+// over is a context that ends without waking anybody, like one whose deadline has just passed.
+type over struct {
+	context.Context
+	ended *atomic.Bool
+}
+
+func (o over) Done() <-chan struct{} { return nil }
+
+func (o over) Err() error {
+	if o.ended.Load() {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestCondPassesOn: a signal that wakes one whose context has ended wakes another one.
+func TestCondPassesOn(t *testing.T) {
+	var w world
+	var m Mutex
+	var c Cond
+	one, two := w.join(), w.join()
+	var group sync.WaitGroup
+	ended := &atomic.Bool{}
+	wait := func(p peer, ctx context.Context, wanted error) {
+		want(t, "lock", m.Lock(t.Context(), p), nil)
+		group.Go(func() {
+			want(t, "wait", c.Wait(ctx, p, &m), wanted)
+			want(t, "unlock", m.Unlock(p), nil)
+		})
+		for m.TryLock(w.join()) != nil { // until it has given the mutex back
+			time.Sleep(time.Millisecond)
+		}
+		m.word.Swap(0)
+		time.Sleep(5 * time.Millisecond) // and sleeps
+	}
+	wait(one, over{t.Context(), ended}, context.DeadlineExceeded)
+	wait(two, t.Context(), nil)
+	ended.Store(true)
+	begin := time.Now()
+	c.Signal()
+	group.Wait()
+	if took := time.Since(begin); took > 200*time.Millisecond {
+		t.Errorf("took %v", took)
+	}
 }

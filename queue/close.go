@@ -7,7 +7,8 @@ package queue
 // stopped between that look and its store could still push behind a consumer's back, so the free slots
 // are filled with elements of value 0, which mean the end. Killed in between, the consumer that finds
 // the queue empty does the rest. Where a single producer pushes with plain stores, an end that another
-// process has put before it may be overwritten by the one element that it was about to push.
+// process has put before it may be overwritten by the one element that it was about to push, or the lines of a batch that
+// it was about to fill, up to 256 elements.
 func (q *Queue) Close() {
 	if mayWrite(q.region) != nil {
 		return

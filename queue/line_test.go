@@ -160,3 +160,22 @@ func BenchmarkLines(b *testing.B) {
 		})
 	}
 }
+
+// TestBatchLooksUp: a batch of the only producer sees within a few lines that the queue was closed, or that a consumer went
+// to sleep, and then goes on one by one.
+func TestBatchLooksUp(t *testing.T) {
+	for _, bit := range []uint64{StateClosed, StatePopSleep} {
+		m := newGoRegion(t, testSize).join()
+		q := m.queue(t, &Options{Kind: SPSC, Capacity: 1024})
+		p := mustProducer(t, q)
+		batch := make([]uint64, 700)
+		for i := range batch {
+			batch[i] = q.element(i)
+		}
+		p.lookAhead()
+		q.head.State.Or(bit) // behind the look that TryPushAll begins with
+		if n := p.pushRun(batch); n != 0 {
+			t.Errorf("%d elements were pushed without another look", n)
+		}
+	}
+}

@@ -217,7 +217,7 @@ func (p *Producer) wake() {
 // first of them.
 func (p *Producer) TryPushAll(offsets []uint64) (int, error) {
 	n := 0
-	if p.single && p.hand == nil && p.q != nil && p.state.Load()&^StatePushSleep == 0 {
+	if p.single && p.hand == nil && p.q != nil {
 		n = p.pushRun(offsets)
 	}
 	for ; n < len(offsets); n++ {
@@ -228,10 +228,11 @@ func (p *Producer) TryPushAll(offsets []uint64) (int, error) {
 	return n, nil
 }
 
-// pushRun pushes what it can without a look at anything but the slots.
+// pushRun pushes what it can without a look at anything but the slots, and once in a few lines at the state: whether the
+// queue is open and nobody sleeps who would have to be woken.
 func (p *Producer) pushRun(offsets []uint64) int {
 	n := 0
-	for n < len(offsets) {
+	for n < len(offsets) && p.state.Load()&^StatePushSleep == 0 {
 		if p.room == 0 {
 			p.lookAhead()
 		}

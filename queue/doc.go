@@ -45,7 +45,8 @@
 // A sleep ends after half a second at most: then the sleeper looks whether the other side is alive,
 // ErrNoProducers or ErrNoConsumers if all of it has died, and sleeps on. That also bounds what a waker that is
 // killed between its change and its wake costs, and the one race that is left: the very first sleep of a
-// queue may miss an element that a single producer pushes at that instant, for a millisecond.
+// queue may miss an element, or a few lines of a batch, that a single producer pushes at that instant, for a
+// millisecond unless the producer is stopped in between.
 //
 // # Trust
 //

@@ -88,31 +88,37 @@ func (w *waiter) spinFor(ctx context.Context, d time.Duration, busy error, try f
 	}
 }
 
+// sleep asks whether the other side is alive after a sleep that nobody has ended, and now and then when others' wakes keep
+// it from sleeping for long.
 func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error {
 	defer sys.WhenDone(ctx, w.bell.ringAll)()
 	if w.state.Load()&w.sticky == 0 {
 		w.state.Or(w.sticky)
 	}
 	begin := time.Now()
+	asked, patience := begin, shortestSleep
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := w.bell.listen()
-		err := try()
-		if err != busy {
+		if err := try(); err != busy {
 			w.wokeUp(time.Since(begin))
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.bell.sleep(seq, untilDeadline(ctx, nap)); errors.Is(err, sys.ErrTimeout) {
-			err = w.lonely(busy, try)
-			if err != busy {
-				return err
-			}
-		} else if err != nil {
-			return fmt.Errorf("wait: %w", err)
-		} else {
+		err := w.bell.sleep(seq, untilDeadline(ctx, nap))
+		switch {
+		case err == nil:
 			nap = shortestSleep
+		case !errors.Is(err, sys.ErrTimeout):
+			return fmt.Errorf("wait: %w", err)
+		}
+		if err == nil && time.Since(asked) < patience {
+			continue
+		}
+		asked, patience = time.Now(), min(2*patience, longestSleep)
+		if err := w.lonely(busy, try); err != busy {
+			return err
 		}
 	}
 }

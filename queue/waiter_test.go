@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -39,5 +41,34 @@ func TestEndIsOver(t *testing.T) {
 		if now := q.head.Pops.Seq.Load(); now != before {
 			t.Fatalf("the bell has rung %d times since", now-before)
 		}
+	}
+}
+
+// TestDeathInTheBustle: a sleeper that is woken in vain all the time learns all the same that the other side has died.
+func TestDeathInTheBustle(t *testing.T) {
+	r := newGoRegion(t, testSize)
+	here, there := r.join(), r.join()
+	q := here.queue(t, &Options{Kind: MPMC, Capacity: 8})
+	c := mustConsumer(t, q)
+	c.SetSpin(0)
+	var over atomic.Bool
+	var group sync.WaitGroup
+	group.Go(func() {
+		for !over.Load() {
+			q.head.Pops.ringAll()
+		}
+	})
+	begin := time.Now()
+	for range 40 {
+		mustProducer(t, there.at(t, q.off))
+		there.die()
+		_, err := c.Pop(t.Context())
+		wantErr(t, "pop", err, ErrNoProducers)
+		there = r.join()
+	}
+	over.Store(true)
+	group.Wait()
+	if took := time.Since(begin); took > 1500*time.Millisecond {
+		t.Errorf("40 deaths took %v", took)
 	}
 }

@@ -75,8 +75,19 @@ func (q *Queue) take(i int, own uint64) (bool, error) {
 	}
 	crashpoint.Hit("queue.attach.after-take")
 	role, _ := handleRole(own)
-	q.head.Mourned[role].StoreRelease(q.head.Deaths[role].Load())
+	q.mourn(role)
 	return true, nil
+}
+
+// mourn says that somebody of the role has come since all deaths so far. Who is counting one meanwhile may not see it
+// before Mourned: see bury. The bound is for peers that write nonsense.
+func (q *Queue) mourn(role Role) {
+	for range MaxHandles {
+		deaths := q.head.Deaths[role].Load()
+		if q.head.Mourned[role].Swap(deaths); q.head.Deaths[role].Load() == deaths {
+			break
+		}
+	}
 }
 
 // handleAlive reports whether the peer of an entry lives. A free entry has none, and nonsense is nobody's.
@@ -87,14 +98,20 @@ func handleAlive(r region, owner uint64) (bool, error) {
 	return r.Alive(handlePeer(owner))
 }
 
-// bury counts a dead peer's handle and frees its entry. Killed in between, or done by two at once, the
-// dead is counted twice, which changes nothing: what counts is that the number has changed.
+// bury counts a dead peer's handle and frees its entry. Killed in between, or done by two at once, the dead is counted
+// twice, which changes nothing as long as nobody has come since the first time. So who finds that somebody else has freed
+// the entry, having counted first, says that this death has been mourned if all others have.
 func (q *Queue) bury(i int, owner uint64) {
-	if role, ok := handleRole(owner); ok {
-		q.head.Deaths[role].Add(1)
-		crashpoint.Hit("queue.bury.after-count")
+	role, ok := handleRole(owner)
+	if !ok {
+		q.table[i].CompareAndSwap(owner, 0)
+		return
 	}
-	q.table[i].CompareAndSwap(owner, 0)
+	deaths := q.head.Deaths[role].Add(1)
+	crashpoint.Hit("queue.bury.after-count")
+	if !q.table[i].CompareAndSwap(owner, 0) {
+		q.head.Mourned[role].CompareAndSwap(deaths-1, deaths)
+	}
 }
 
 // detach frees an entry.

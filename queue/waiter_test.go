@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/shmheap/shmheap/heap"
 )
 
 // ending is a context that is done, and says so from the second time on that it is asked.
@@ -71,4 +73,49 @@ func TestDeathInTheBustle(t *testing.T) {
 	if took := time.Since(begin); took > 1500*time.Millisecond {
 		t.Errorf("40 deaths took %v", took)
 	}
+}
+
+// meddler is a member who has something happen while it asks who is alive.
+type meddler struct {
+	*member
+	asked func()
+}
+
+func (m *meddler) Alive(id heap.PeerID) (bool, error) {
+	if f := m.asked; f != nil {
+		m.asked = nil
+		f()
+	}
+	return m.member.Alive(id)
+}
+
+// TestDeathIsCountedOnce: who was stopped when it was about to count a dead producer, until another one had done so and a
+// new producer had come, does not count it again: that one leaves in order.
+func TestDeathIsCountedOnce(t *testing.T) {
+	eachKind(t, func(t *testing.T, k Kind) {
+		r := newGoRegion(t, testSize)
+		here, there := r.join(), r.join()
+		slow := &meddler{member: r.join()}
+		q := here.queue(t, &Options{Kind: k, Capacity: 2})
+		late, err := view(slow, q.off)
+		wantErr(t, "view", err, nil)
+		mustProducer(t, there.at(t, q.off))
+		there.die()
+		var next *Producer
+		slow.asked = func() {
+			if dead, err := q.bereft(ProducerRole); !dead || err != nil {
+				t.Errorf("bereft after a death: %t, %v", dead, err)
+			}
+			next = mustProducer(t, q)
+		}
+		if dead, err := late.bereft(ProducerRole); dead || err != nil {
+			t.Errorf("bereft with a live one: %t, %v", dead, err)
+		}
+		wantErr(t, "close", next.Close(), nil)
+		for _, q := range []*Queue{q, late} {
+			if dead, err := q.bereft(ProducerRole); dead || err != nil {
+				t.Errorf("bereft after one that left in order: %t, %v", dead, err)
+			}
+		}
+	})
 }

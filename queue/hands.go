@@ -107,7 +107,7 @@ func (h *Hands) record(id int) *Record {
 }
 
 // Hand returns a hand of this process. It recovers what the dead held when all are taken. It returns
-// ErrTooMany. The owner of the table must stay open as long as the hand is used.
+// ErrTooMany, and Recover's errors: heap.ErrBusy says that another process is making room just now. The owner of the table must stay open as long as the hand is used.
 func (h *Hands) Hand() (*Hand, error) {
 	hand, err := h.takeRecord()
 	if errors.Is(err, ErrTooMany) {

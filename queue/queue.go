@@ -243,7 +243,8 @@ func openRoot(a *alloc.Allocator, r heap.Root, o *Options) (*Queue, error) {
 }
 
 // Delete frees the queue of that name. What it holds is not freed. It returns ErrInUse as long as a live
-// process has a handle on it, and heap.ErrNoRoot. Killed in between, the block of the queue may leak.
+// process has a handle on it, and heap.ErrNoRoot. Killed in between, the block of the queue may leak. It looks first and
+// frees then: that nobody attaches to the queue, or deletes or makes one of that name, meanwhile is the callers' to see to.
 func Delete(a *alloc.Allocator, name string) error {
 	q, err := Open(a, name, nil)
 	if err != nil {

@@ -191,8 +191,8 @@ func (o *office) collect(victim *exec.Cmd) (map[uint64]int, error) {
 			if err := victim.Process.Kill(); err != nil {
 				return nil, err
 			}
-			_ = victim.Wait() // killed: that is no news
-			if _, err := o.hands.Recover(); err != nil {
+			_ = victim.Wait() // killed: that is no news. A worker may be recovering what it held
+			if _, err := o.hands.Recover(); err != nil && !errors.Is(err, heap.ErrBusy) {
 				return nil, err
 			}
 		}

@@ -242,9 +242,10 @@ func openRoot(a *alloc.Allocator, r heap.Root, o *Options) (*Queue, error) {
 	return q, nil
 }
 
-// Delete frees the queue of that name. What it holds is not freed. It returns ErrInUse as long as a live
-// process has a handle on it, and heap.ErrNoRoot. Killed in between, the block of the queue may leak. It looks first and
-// frees then: that nobody attaches to the queue, or deletes or makes one of that name, meanwhile is the callers' to see to.
+// Delete frees the queue of that name. What it holds is not freed, but what dead hands had received from it is, as
+// nobody will receive it again. It returns ErrInUse as long as a live process has a handle on it, heap.ErrNoRoot, and the
+// errors of Hands.Recover. Killed in between, the block of the queue may leak. It looks first and frees then: that nobody
+// attaches to the queue, or deletes or makes one of that name, meanwhile is the callers' to see to.
 func Delete(a *alloc.Allocator, name string) error {
 	q, err := Open(a, name, nil)
 	if err != nil {
@@ -255,7 +256,14 @@ func Delete(a *alloc.Allocator, name string) error {
 			return errors.Join(err, fmt.Errorf("delete queue %q: %w", name, ErrInUse))
 		}
 	}
-	if err := a.Heap().DeleteRoot(name); err != nil {
+	if q.hands != nil {
+		q.hands.blocks = source{a, a}
+		err = q.hands.forget(q.off)
+	}
+	if err == nil {
+		err = a.Heap().DeleteRoot(name)
+	}
+	if err != nil {
 		return fmt.Errorf("delete queue: %w", err)
 	}
 	return freeBlock(a, q.off)

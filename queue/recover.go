@@ -179,6 +179,33 @@ func (h *Hands) release(id int, done *Recovered) error {
 	return nil
 }
 
+// forget frees what waits to be delivered again from a queue that is going to be deleted. What the dead were doing in it is
+// settled before, while it can be told. Killed between the block and its record, the record is an orphan's that has been
+// taken.
+func (h *Hands) forget(queue uint64) error {
+	if _, err := h.Recover(); err != nil {
+		return err
+	}
+	unlock, err := h.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var errs []error
+	for id := 1; id < len(h.records); id++ {
+		r := &h.records[id]
+		if r.Owner.Load()&0xff != handOrphan || r.Origin.Load() != queue {
+			continue
+		}
+		if r.Held.Load() != 0 {
+			errs = append(errs, h.blocks.freeFrom(h.heldWord(id)))
+		}
+		r.Held.StoreRelease(0) // it is, or was no block
+		r.Owner.StoreRelease(0)
+	}
+	return errors.Join(errs...)
+}
+
 // adopt takes a block that a dead hand had received from the queue, and reports whether there was one.
 // The hand is empty. Somebody else who is recovering is not waited for: the orphan does not run away.
 //

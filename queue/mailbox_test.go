@@ -187,6 +187,41 @@ func answer(t *testing.T, ctx context.Context, m *member, s *Answerer) {
 	}
 }
 
+// TestReplyToTheDead: the reply to a request of an asker that died is not taken for one to the next asker's, which has the
+// same queue.
+func TestReplyToTheDead(t *testing.T) {
+	m := newGoRegion(t, testSize).join()
+	hs := m.hands(t, 3)
+	commands, replies := m.queue(t, &Options{Hands: hs}), m.queue(t, &Options{Hands: hs})
+	h := mustHand(t, hs)
+	server, err := NewAnswerer(mustHand(t, hs), commands)
+	wantErr(t, "answerer", err, nil)
+	var asked []uint64
+	for range 2 {
+		a, err := NewAsker(h, commands, replies)
+		wantErr(t, "asker", err, nil)
+		_, err = h.Make(32)
+		wantErr(t, "make", err, nil)
+		id, err := a.Ask(t.Context())
+		wantErr(t, "ask", err, nil)
+		_, err = server.Next(t.Context())
+		wantErr(t, "next", errors.Join(err, server.Answer(t.Context()), a.Close()), nil)
+		asked = append(asked, id)
+	}
+	a, err := NewAsker(h, commands, replies)
+	wantErr(t, "asker", err, nil)
+	for _, want := range asked {
+		id, _, err := a.Reply(t.Context())
+		wantErr(t, "reply", errors.Join(err, h.Free()), nil)
+		if id != want {
+			t.Errorf("reply to %#x, want %#x", id, want)
+		}
+	}
+	if asked[0] == asked[1] {
+		t.Errorf("both requests have the number %#x", asked[0])
+	}
+}
+
 // TestAnswerHostile: a request that names no queue is an error.
 func TestAnswerHostile(t *testing.T) {
 	m := newGoRegion(t, testSize).join()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 )
 
 // A request is a block whose first two words belong to this package, and the rest to its users. It goes to
@@ -24,7 +25,8 @@ type Asker struct {
 }
 
 // NewAsker returns an asker that sends to commands and gets its replies from replies, a queue of its own.
-// Both must have been made with the table of the hand: ErrKind.
+// Both must have been made with the table of the hand: ErrKind. Its numbers begin anywhere: a reply to one who had the queue
+// before, and died, has a number that this asker has not given.
 func NewAsker(h *Hand, commands, replies *Queue) (*Asker, error) {
 	c, err := h.Port(commands)
 	if err != nil {
@@ -34,7 +36,7 @@ func NewAsker(h *Hand, commands, replies *Queue) (*Asker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asker: %w", err)
 	}
-	return &Asker{hand: h, commands: c, replies: r}, nil
+	return &Asker{hand: h, commands: c, replies: r, last: rand.Uint64()}, nil
 }
 
 // request returns the offset of the block in the hand, in whose first two words a request may be. The record is

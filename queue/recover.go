@@ -180,8 +180,8 @@ func (h *Hands) release(id int, done *Recovered) error {
 }
 
 // forget frees what waits to be delivered again from a queue that is going to be deleted. What the dead were doing in it is
-// settled before, while it can be told. Killed between the block and its record, the record is an orphan's that has been
-// taken.
+// settled before, while it can be told. Then the orphans become what they were, hands of the dead, with blocks that seem
+// made there. Killed between the two stores, the record becomes an orphan again.
 func (h *Hands) forget(queue uint64) error {
 	if _, err := h.Recover(); err != nil {
 		return err
@@ -190,20 +190,16 @@ func (h *Hands) forget(queue uint64) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	var errs []error
 	for id := 1; id < len(h.records); id++ {
 		r := &h.records[id]
-		if r.Owner.Load()&0xff != handOrphan || r.Origin.Load() != queue {
-			continue
+		if owner := r.Owner.Load(); owner&0xff == handOrphan && r.Origin.Load() == queue {
+			r.Owner.StoreRelease(owner&^0xff | handTaken)
+			r.Origin.StoreRelease(0)
 		}
-		if r.Held.Load() != 0 {
-			errs = append(errs, h.blocks.freeFrom(h.heldWord(id)))
-		}
-		r.Held.StoreRelease(0) // it is, or was no block
-		r.Owner.StoreRelease(0)
 	}
-	return errors.Join(errs...)
+	unlock()
+	_, err = h.Recover()
+	return err
 }
 
 // adopt takes a block that a dead hand had received from the queue, and reports whether there was one.

@@ -151,9 +151,8 @@ func TestBarrierLatecomer(t *testing.T) {
 		b.arrive(one)
 		b.arrive(two)
 	}
-	if round, at := b.arrive(late); round == 1 {
-		_, at = b.arrive(three)
-		if at < 0 {
+	if round, _ := b.arrive(late); round == 1 {
+		if _, at := b.arrive(three); at < 0 {
 			t.Fatal("there is no room for the third")
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
 // TestPlaces: goroutines that are more than there are places, drive one another out and have their empty slabs
@@ -113,5 +115,37 @@ func TestCloseWaitsForPlaces(t *testing.T) {
 			t.Fatalf("%d blocks in use at Close, %d later, %d held: %v, %v", before.Live, after.Live, done.Load(), err, err2)
 		}
 		mustCheck(t, other)
+	}
+}
+
+// TestCloseOfAFullHeap: Close does not wait for a goroutine that waits for Close. Who finds no room looks for empty slabs
+// at all places, with its own still busy.
+func TestCloseOfAFullHeap(t *testing.T) {
+	for range 10 {
+		a, _ := newGoRegion(t, 8<<20).join(t)
+		var full, over sync.WaitGroup
+		for range 4 {
+			full.Add(1)
+			over.Go(func() {
+				met := sync.OnceFunc(full.Done)
+				for err := error(nil); !errors.Is(err, ErrClosed); {
+					if _, err = a.alloc(30_000); errors.Is(err, ErrNoSpace) {
+						met()
+					}
+				}
+			})
+		}
+		full.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- a.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(shmtest.Patience):
+			t.Fatal("Close hangs")
+		}
+		over.Wait()
 	}
 }

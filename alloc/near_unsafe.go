@@ -149,17 +149,10 @@ func (n *near) dropEmpties() (dropped int) {
 	return dropped
 }
 
-// close takes all places away, and waits for those whose goroutine is at it.
+// close takes all places away, and waits for those whose goroutine is at it. It does not hold mu meanwhile: that
+// goroutine may have to drop empties before it leaves.
 func (n *near) close() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.closed = true
-	var left []*place
-	for i := range n.places {
-		if p := n.places[i].Swap(&nobody); p != &nobody {
-			left = append(left, p)
-		}
-	}
+	left := n.empty()
 	if len(left) == 0 || sys.ThreadBarrier() != nil {
 		return
 	}
@@ -168,4 +161,17 @@ func (n *near) close() {
 			runtime.Gosched()
 		}
 	}
+}
+
+// empty takes all places away for good and returns them.
+func (n *near) empty() (left []*place) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	for i := range n.places {
+		if p := n.places[i].Swap(&nobody); p != &nobody {
+			left = append(left, p)
+		}
+	}
+	return left
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/shmheap/shmheap/internal/layout"
 )
 
-// MaxAlign is the largest alignment of a block: bases are multiples of it.
+// MaxAlign is the largest alignment of a block: bases that package probe finds are multiples of it.
 const MaxAlign = 1 << 30
 
 // allocAligned returns the offset of a block of at least size bytes whose address is a multiple of align, a power

@@ -105,7 +105,7 @@ func view(r region) *Allocator {
 		busy:   mem.Slice[mem.Word](m, g.Sections.Busy, layout.BitmapSize(g.Granules())/8),
 		peers:  mem.Slice[layout.Peer](m, g.Sections.Peers, uint64(g.MaxPeers)),
 		caches: mem.Slice[layout.Cache](m, g.Sections.Caches, uint64(g.MaxCaches)+1),
-		first:  g.FirstGranule(), limit: g.Granules(), siteCount: g.Sites(),
+		first:  g.FirstGranule(), limit: g.Granules(), siteCount: g.Sites(), origin: uint64(m.Base()) >> layout.GranuleShift,
 		open: make(map[*Cache]struct{}),
 	}
 	for class := range a.bitmap {

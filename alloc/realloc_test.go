@@ -4,7 +4,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/layout"
+	"github.com/shmheap/shmheap/probe"
 )
 
 // TestReallocKeepsBytes: whatever the way from size to size, what fits of the bytes is there.
@@ -143,4 +145,33 @@ func TestAligned(t *testing.T) {
 		mustFree(t, c, off)
 	}
 	mustCount(t, a, 0)
+}
+
+// TestAlignedAtAnyBase: it is the address that is aligned. A base that was asked for is a multiple of 64 KiB and of no more.
+func TestAlignedAtAnyBase(t *testing.T) {
+	free, err := probe.Find(1<<30, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := free.Release(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := heap.CreateAnonymous(&heap.Options{Size: 64 << 20, Base: free.Range().Start + 3*layout.GranuleSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	a, err := Open(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for align := uintptr(16); align <= 8<<20; align *= 2 {
+		for _, size := range []uint64{1, 5000, 200_000} {
+			p, err := a.AllocAligned(size, uint64(align))
+			if err != nil || uintptr(p)%align != 0 {
+				t.Errorf("%d bytes aligned to %d are at %p: %v", size, align, p, err)
+			}
+		}
+	}
+	mustCheck(t, a)
 }

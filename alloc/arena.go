@@ -79,24 +79,25 @@ func (a *Allocator) chunkOf(head, g uint64) (layout.State, bool) {
 	return s, a.arenaRecord(g).Head.Load() == head
 }
 
-// newArena makes an arena of n granules that the cache owns.
-func (c *Cache) newArena(n uint64) (head uint64, err error) {
+// newArena makes an arena of n granules, or of one, that the cache owns, and returns its head and its length.
+func (c *Cache) newArena(n uint64) (head, got uint64, err error) {
 	head, n, err = c.claimChunk(n, 1)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	c.describeChunk(head, head, 0)
 	crashpoint.Hit("alloc.arena.after-descriptor")
 	c.a.states[head].Swap(uint64(layout.MakeState(layout.KindArena, 0, c.id, n)))
 	crashpoint.Hit("alloc.arena.after-head")
-	return head, nil
+	return head, n, nil
 }
 
-// addChunk adds a chunk of n granules, or of no fewer than least, to an arena that the cache owns.
-func (c *Cache) addChunk(head, n, least uint64) (chunk uint64, err error) {
+// addChunk adds a chunk of n granules, or of no fewer than least, to an arena that the cache owns, and returns it and its
+// length.
+func (c *Cache) addChunk(head, n, least uint64) (chunk, got uint64, err error) {
 	chunk, n, err = c.claimChunk(n, least)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	next := &c.a.arenaRecord(head).Next
 	c.describeChunk(chunk, head, next.Load())
@@ -105,7 +106,7 @@ func (c *Cache) addChunk(head, n, least uint64) (chunk uint64, err error) {
 	crashpoint.Hit("alloc.arena.after-chunk")
 	next.StoreRelease(chunk)
 	crashpoint.Hit("alloc.arena.after-link")
-	return chunk, nil
+	return chunk, n, nil
 }
 
 // claimChunk claims a run of n granules, or of least when that cannot be had.

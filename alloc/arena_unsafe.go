@@ -39,6 +39,7 @@ type Arena struct {
 
 	s       Source
 	head    uint64 // granule
+	first   uint64 // granules of the first chunk
 	grow    uint64 // granules of the next chunk
 	most    uint64 // that grow goes up to
 	stopped error  // why nothing may be allocated
@@ -72,11 +73,11 @@ func NewArena(s Source, opts *ArenaOptions) (*Arena, error) {
 		if o.Chunk > c.a.limit<<layout.GranuleShift {
 			return fmt.Errorf("%w: chunks of %d bytes", ErrTooLarge, o.Chunk)
 		}
-		first := max(wholeGranules(o.Chunk), minChunk)
-		head, err := c.newArena(first)
+		want := max(wholeGranules(o.Chunk), minChunk)
+		head, first, err := c.newArena(want)
 		if err == nil {
-			r.head, r.grow, r.most = head, first, max(first, maxChunk)
-			r.use(c.a, head)
+			r.head, r.first, r.grow, r.most = head, first, want, max(want, maxChunk)
+			r.use(c.a, head, first)
 			c.keepArena(head, r)
 		}
 		return err
@@ -164,7 +165,8 @@ func (r *Arena) allocSlow(size, align uint64) (p unsafe.Pointer, err error) {
 	if p = r.take(size, align); p != nil {
 		return p, nil
 	}
-	err = r.s.useForArena(func(c *Cache) error {
+	var chunk, n uint64
+	err = r.s.useForArena(func(c *Cache) (err error) {
 		most := c.a.limit << layout.GranuleShift
 		if size > most || align > most {
 			return fmt.Errorf("%w: aligned to %d", ErrTooLarge, align)
@@ -173,13 +175,14 @@ func (r *Arena) allocSlow(size, align uint64) (p unsafe.Pointer, err error) {
 		if align > layout.GranuleSize || uint64(c.a.memory.Base())&(align-1) != 0 {
 			least = wholeGranules(size + align)
 		}
-		return r.extend(c, least)
+		chunk, n, err = r.extend(c, least)
+		return err
 	})
 	if err != nil {
 		return nil, allocError(size, err)
 	}
 	before := *r
-	r.use(r.s.allocator(), r.newest())
+	r.use(r.s.allocator(), chunk, n)
 	p = r.take(size, align)
 	if before.size-before.used > r.size-r.used {
 		r.base, r.used, r.size, r.record = before.base, before.used, before.size, before.record
@@ -187,21 +190,17 @@ func (r *Arena) allocSlow(size, align uint64) (p unsafe.Pointer, err error) {
 	return p, nil
 }
 
-// extend adds a chunk of at least that many granules.
-func (r *Arena) extend(c *Cache, least uint64) error {
+// extend adds a chunk of at least that many granules and returns it and its length.
+func (r *Arena) extend(c *Cache, least uint64) (chunk, n uint64, err error) {
 	r.grow = min(2*r.grow, r.most)
-	_, err := c.addChunk(r.head, max(r.grow, least), least)
-	return err
+	return c.addChunk(r.head, max(r.grow, least), least)
 }
 
-// newest returns the granule of the chunk that was added last.
-func (r *Arena) newest() uint64 { return r.s.allocator().arenaRecord(r.head).Next.Load() }
-
-// use makes a chunk the one that Alloc takes from.
-func (r *Arena) use(a *Allocator, g uint64) {
-	d := a.arenaRecord(g)
-	r.base, r.used, r.record = a.memory.Pointer(g<<layout.GranuleShift), d.Used.Load(), &d.Used
-	r.size = layout.State(a.states[g].Load()).Run() << layout.GranuleShift
+// use makes a chunk of n granules, all of them free, the one that Alloc takes from. What others may write says neither
+// where that is nor how long it is.
+func (r *Arena) use(a *Allocator, g, n uint64) {
+	r.base, r.used, r.size = a.memory.Pointer(g<<layout.GranuleShift), 0, n<<layout.GranuleShift
+	r.record = &a.arenaRecord(g).Used
 }
 
 // end makes everything fail with err from now on.
@@ -244,8 +243,8 @@ func (r *Arena) reset(c *Cache) error {
 		return err
 	}
 	c.a.arenaRecord(r.head).Used.StoreRelease(0)
-	r.grow = layout.State(c.a.states[r.head].Load()).Run()
-	r.use(c.a, r.head)
+	r.grow = r.first
+	r.use(c.a, r.head, r.first)
 	return nil
 }
 

@@ -362,6 +362,9 @@ func TestPublishIntoSettled(t *testing.T) {
 	mustCount(t, survivor, 1)
 }
 
+// newest returns the granule of the chunk that was added last.
+func newest(a *Allocator, r *Arena) uint64 { return a.arenaRecord(r.head).Next.Load() }
+
 // TestDamagedArenaList: Check names the damage, and freeing goes by the descriptors instead.
 func TestDamagedArenaList(t *testing.T) {
 	for name, next := range map[string]uint64{"cut": 0, "wild": 1 << 40, "itself": 1} {
@@ -373,9 +376,9 @@ func TestDamagedArenaList(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == "itself" {
-				next = r.newest()
+				next = newest(a, r)
 			}
-			a.arenaRecord(r.newest()).Next.StoreRelease(next)
+			a.arenaRecord(newest(a, r)).Next.StoreRelease(next)
 			if err := a.Check().Err(); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("Check says %v", err)
 			}
@@ -389,6 +392,42 @@ func TestDamagedArenaList(t *testing.T) {
 				t.Fatal(err)
 			}
 			mustArenas(t, a, 0, 0)
+		})
+	}
+}
+
+// meddler is a cache beside which a peer writes into the tables, whenever its arena has grown or was reset.
+type meddler struct {
+	*Cache
+	write func()
+}
+
+func (m *meddler) useForArena(f func(*Cache) error) error {
+	defer m.write()
+	return m.Cache.useForArena(f)
+}
+
+// TestArenaOfHostilePeer: where an arena allocates, and how much, does not depend on what a peer writes into its
+// descriptors and states.
+func TestArenaOfHostilePeer(t *testing.T) {
+	for name, write := range map[string]func(a *Allocator, head, newest uint64){
+		"next":  func(a *Allocator, head, _ uint64) { a.arenaRecord(head).Next.Swap(1 << 40) },
+		"used":  func(a *Allocator, head, newest uint64) { a.arenaRecord(newest).Used.Swap(1 << 50) },
+		"state": func(a *Allocator, head, newest uint64) { a.states[newest].Or(1 << 62) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, _ := newGoRegion(t, 64<<20).join(t)
+			m := &meddler{mustCache(t, a), func() {}}
+			r := mustArena(t, m, nil)
+			m.write = func() { write(a, r.head, max(newest(a, r), r.head)) }
+			for _, size := range []uint64{100_000, 1 << 40, 60_000, 200_000} {
+				p, err := r.Alloc(size)
+				if off, ok := a.memory.Offset(p); err == nil && (!ok || !a.memory.Contains(off, size)) {
+					t.Fatalf("a block of %d bytes at %p", size, p)
+				}
+				write(a, r.head, r.head)
+				r.Reset()
+			}
 		})
 	}
 }

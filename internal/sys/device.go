@@ -30,16 +30,3 @@ func MapPages(f *os.File, off int64, n int, writable bool) (memory []byte, unmap
 	}
 	return memory, func() error { return os.NewSyscallError("munmap", unix.Munmap(memory)) }, nil
 }
-
-// control calls f with the descriptor of a file that stays open meanwhile.
-func control(f *os.File, call func(fd uintptr) error) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := conn.Control(func(fd uintptr) { inner = call(fd) }); err != nil {
-		return os.ErrClosed // the one reason for which Control does not call
-	}
-	return inner
-}

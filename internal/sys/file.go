@@ -145,10 +145,26 @@ func retry(f func() error) error {
 	}
 }
 
-// SendFile passes f to the process at the other end of conn.
+// control calls f with the descriptor of a file that stays open meanwhile.
+func control(f *os.File, call func(fd uintptr) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := conn.Control(func(fd uintptr) { inner = call(fd) }); err != nil {
+		return os.ErrClosed // the one reason for which Control does not call
+	}
+	return inner
+}
+
+// SendFile passes f to the process at the other end of conn. f stays open until it is sent, though the caller may have no
+// more use for it.
 func SendFile(conn *net.UnixConn, f *os.File) error {
-	_, _, err := conn.WriteMsgUnix([]byte{0}, unix.UnixRights(int(f.Fd())), nil)
-	return err
+	return control(f, func(fd uintptr) error {
+		_, _, err := conn.WriteMsgUnix([]byte{0}, unix.UnixRights(int(fd)), nil)
+		return err
+	})
 }
 
 // ReceiveFile takes the descriptor that the other end of conn sent with SendFile.

@@ -5,11 +5,14 @@ package sys
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -237,6 +240,60 @@ func TestSendAndReceiveFile(t *testing.T) {
 	if !mustStat(t, got).Same(mustStat(t, f)) {
 		t.Error("another file arrived")
 	}
+}
+
+// TestSendKeepsTheFile: a file that nobody has a use for any more but SendFile, which waits for room, is not closed by the
+// garbage collector.
+func TestSendKeepsTheFile(t *testing.T) {
+	a, b := sockets(t)
+	filled := fill(t, a)
+	name := created(t, openedDir(t), "a").Name()
+	opened, sent := make(chan struct{}), make(chan error)
+	go func() {
+		f, err := os.Open(name)
+		close(opened)
+		if err == nil {
+			err = SendFile(a, f)
+		}
+		sent <- err
+	}()
+	<-opened
+	for range 50 {
+		runtime.GC()
+	}
+	if _, err := io.CopyN(io.Discard, b, filled); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReceiveFile(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Close()
+}
+
+// fill writes until the socket takes no more, and returns how many bytes.
+func fill(t *testing.T, conn *net.UnixConn) (bytes int64) {
+	t.Helper()
+	if err := conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		n, err := conn.Write(make([]byte, 1<<10))
+		bytes += int64(n)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
 }
 
 // TestReceiveSomethingElse: no file, two files and the end of the connection are errors, and keep no

@@ -63,10 +63,11 @@ type preparation struct {
 }
 
 func (p *preparation) run(ctx context.Context) error {
+	rest := p.h.geometry.Size - min(p.o.Offset, p.h.geometry.Size)
 	if p.o.Size == 0 {
-		p.o.Size = p.h.geometry.Size - min(p.o.Offset, p.h.geometry.Size)
+		p.o.Size = rest
 	}
-	if (p.o.Offset|p.o.Size)%layout.GranuleSize != 0 || p.o.Size == 0 || p.o.Size > p.h.geometry.Size-p.o.Offset {
+	if (p.o.Offset|p.o.Size)%layout.GranuleSize != 0 || p.o.Size == 0 || p.o.Size > rest {
 		return fmt.Errorf("%d bytes at offset %#x: %w", p.o.Size, p.o.Offset, ErrOffset)
 	}
 	for at := uint64(0); at < p.o.Size; at += prepareStep {

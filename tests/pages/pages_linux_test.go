@@ -303,7 +303,9 @@ func TestPrepare(t *testing.T) {
 	if after := mapped(t, "Rss"); err != nil || done.Present != h.Committed() || before > 8<<20 || after < 64<<20 {
 		t.Errorf("%+v, %v; resident %d before and %d behind", done, err, before, after)
 	}
-	for _, o := range []heap.PrepareOptions{{Offset: 1}, {Size: 4096}, {Offset: h.Size()}, {Offset: 1 << 16, Size: h.Size()}} {
+	for _, o := range []heap.PrepareOptions{
+		{Offset: 1}, {Size: 4096}, {Offset: h.Size()}, {Offset: 1 << 16, Size: h.Size()}, {Offset: h.Size() + 1<<16, Size: 1 << 16},
+	} {
 		if _, err := h.Prepare(t.Context(), &o); !errors.Is(err, heap.ErrOffset) {
 			t.Errorf("%+v: %v", o, err)
 		}

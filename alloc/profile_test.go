@@ -133,6 +133,19 @@ func TestProfile(t *testing.T) {
 	}
 }
 
+// TestProfileWithoutArguments: a program that was not told its own name has a profile too.
+func TestProfileWithoutArguments(t *testing.T) {
+	args := os.Args
+	t.Cleanup(func() { os.Args = args })
+	os.Args = nil
+	a, _ := newGoRegion(t, 64<<20).join(t)
+	mustProfile(t, a, 1)
+	mustAlloc(t, mustCache(t, a), 1000)
+	if samples, err := a.Profile(); err != nil || len(samples) != 1 || samples[0].Program != "unknown" {
+		t.Errorf("samples %+v: %v", samples, err)
+	}
+}
+
 // TestSampledInto: exact operations are sampled too.
 func TestSampledInto(t *testing.T) {
 	r := newGoRegion(t, 32<<20)

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"os"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
 )
 
 // sites knows the numbers of the sites of this process, so that it writes each into the heap once.
@@ -56,7 +55,7 @@ func (s *sites) here(a *Allocator) uint32 {
 // text is what a Site says: the program, and the frames behind those of this package.
 func (s *stack) text() string {
 	var b strings.Builder
-	b.WriteString(filepath.Base(os.Args[0]))
+	b.WriteString(sys.ProgramName())
 	frames := runtime.CallersFrames(s[:])
 	for outside, more := false, true; more; {
 		var f runtime.Frame

@@ -207,7 +207,7 @@ func (j *joining) prepare(members int, o *Options) error {
 }
 
 func thisMember() Member {
-	program := filepath.Base(os.Args[0])
+	program := sys.ProgramName()
 	m := Member{PID: os.Getpid(), Program: program[:min(len(program), maxProgram)]}
 	if !m.valid() {
 		m.Program = "?"

@@ -143,6 +143,26 @@ func TestJoinAlone(t *testing.T) {
 	wantFiles(t, o.Dir, "a.heap")
 }
 
+// TestWithoutArguments: a process whose program got none, not even its name, attaches like others.
+func TestWithoutArguments(t *testing.T) {
+	args := os.Args
+	t.Cleanup(func() { os.Args = args })
+	os.Args = nil
+	o := newOptions(t)
+	for _, members := range []int{1, 0} {
+		h, err := Join(t.Context(), "a", &JoinOptions{Members: members, Dir: o.Dir, Size: o.Size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if peers, err := h.Peers(); err != nil || len(peers) != 1 || peers[0].Program != "unknown" {
+			t.Errorf("peers %v: %v", peers, err)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestJoinNobodyToWaitFor: with Members 0 the first makes the heap and the second opens it; also at a path.
 func TestJoinNobodyToWaitFor(t *testing.T) {
 	o := newJoinOptions(t, 0)

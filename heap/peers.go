@@ -3,12 +3,12 @@ package heap
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/sys"
 )
 
 // PeerID names one attachment of one process, for ever: a slot and the slot's generation. 0 is nobody.
@@ -125,18 +125,11 @@ func (h *Heap) takeSlot(slot uint16) {
 	p.Counts = layout.Counters{}
 	p.Attached = time.Now().UnixNano()
 	p.Program = [layout.ProgramSize]byte{}
-	copy(p.Program[:len(p.Program)-1], programName())
+	copy(p.Program[:len(p.Program)-1], sys.ProgramName())
 	crashpoint.Hit("heap.attach.before-state")
 	p.State.StoreRelease(attachedState(h.peer))
 	crashpoint.Hit("heap.attach.after-state")
 	h.mirror()
-}
-
-func programName() string {
-	if len(os.Args) == 0 { // a library in a program of another language
-		return "unknown"
-	}
-	return filepath.Base(os.Args[0])
 }
 
 // detach frees the slot. The lock goes with the file description.

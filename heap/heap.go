@@ -222,10 +222,11 @@ func (h *Heap) viewTables(m mem.Memory) {
 }
 
 // opened is the set of heaps that this process has open. A second mapping at the same base cannot be
-// had, and the error that would come of it would name the process's own heap.
+// had, and the error that would come of it would name the process's own heap. It also keeps the heaps from the garbage
+// collector, which would close the file and so give up its locks: a program may follow pointers without a Heap.
 var opened struct {
 	sync.Mutex
-	files map[[2]uint64]bool
+	files map[[2]uint64]*Heap
 }
 
 // register enters the file into the set, or returns ErrOpen.
@@ -237,13 +238,13 @@ func (h *Heap) register() error {
 	key := [2]uint64{st.Device, st.Inode}
 	opened.Lock()
 	defer opened.Unlock()
-	if opened.files[key] {
+	if opened.files[key] != nil {
 		return ErrOpen
 	}
 	if opened.files == nil {
-		opened.files = make(map[[2]uint64]bool)
+		opened.files = make(map[[2]uint64]*Heap)
 	}
-	opened.files[key] = true
+	opened.files[key] = h
 	h.unregister = func() {
 		opened.Lock()
 		defer opened.Unlock()

@@ -3,8 +3,10 @@ package heap
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -349,4 +351,34 @@ func TestKernelTaken(t *testing.T) {
 	if _, ok := errors.AsType[*ConflictError](err); !ok {
 		t.Errorf("open: %v", err)
 	}
+}
+
+// TestForgottenHeap: a heap that is open and that no variable leads to is not given up, as pointers may lead into it.
+func TestForgottenHeap(t *testing.T) {
+	o, _ := newKernelOptions(t)
+	if err := mustCreate(t, "a", o).Close(); err != nil {
+		t.Fatal(err)
+	}
+	forget(t, "a", o)
+	for range 20 {
+		runtime.GC()
+	}
+	wantError(t, "remove while a reader is there", Remove("a", o), ErrInUse)
+}
+
+// forget opens a heap for reading alone, and lets no variable lead to it. What it has mapped is not the file that has the
+// locks.
+func forget(t *testing.T, name string, o *Options) {
+	h, err := OpenReadOnly(name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := h.path
+	t.Cleanup(func() {
+		for _, h := range maps.Clone(opened.files) {
+			if h.path == path && h.Close() != nil {
+				t.Error("a forgotten heap cannot be closed")
+			}
+		}
+	})
 }

@@ -297,7 +297,21 @@ func sweepOne(dir *os.File, at location, name string, k Kernel) {
 	if at.sharing.checkFile(f) != nil {
 		return
 	}
-	if dead, err := sys.TryLock(f, lockCreate); err == nil && dead && dropRegion(f, k) == nil {
-		sys.UnlinkAt(dir, name)
+	if dead, err := sys.TryLock(f, lockCreate); err == nil && dead {
+		sweepDead(dir, at, name, f, k)
 	}
+}
+
+// sweepDead removes a file whose creator is gone, or has finished since it was opened: then it has its real name, and the
+// region is a heap's. Where the system cannot rename in one step it may have both names; the lock is held, so that is all
+// that can be.
+func sweepDead(dir *os.File, at location, name string, f *os.File, k Kernel) {
+	at.file = name
+	if at.stillLeadsTo(dir, f) != nil {
+		return
+	}
+	if st, err := sys.Stat(f); err != nil || st.Links == 1 && dropRegion(f, k) != nil {
+		return
+	}
+	sys.UnlinkAt(dir, name)
 }

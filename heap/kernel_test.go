@@ -353,6 +353,35 @@ func TestKernelTaken(t *testing.T) {
 	}
 }
 
+// TestSweepOfAFinishedHeap: who sweeps while a creator finishes has opened a file that is a heap's by the time it may be
+// swept, and its region stays.
+func TestSweepOfAFinishedHeap(t *testing.T) {
+	o, k := newKernelOptions(t)
+	h := mustCreate(t, "a", o)
+	dir, err := sys.OpenDir(o.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	f, err := h.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const temporary = ".a.heap.ABCDEFGH.new"
+	sweepDead(dir, location{dir: o.Dir, file: "b.heap", private: true}, temporary, f, k) // renamed
+	if err := os.Link(h.Path(), filepath.Join(o.Dir, temporary)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := List(o); err != nil { // killed between the link and the unlink
+		t.Fatal(err)
+	}
+	wantFiles(t, o.Dir, "a.heap")
+	if len(k.regions(t)) != 1 {
+		t.Error("the region of a heap was swept away")
+	}
+}
+
 // TestForgottenHeap: a heap that is open and that no variable leads to is not given up, as pointers may lead into it.
 func TestForgottenHeap(t *testing.T) {
 	o, _ := newKernelOptions(t)

@@ -93,6 +93,8 @@ func (l *leases) round(now time.Time) {
 	for i := range l.mine {
 		if l.table[i].Holder.Load() != l.self {
 			l.expelled.Store(true)
+			delete(l.mine, i) // a beat would be taken for that of whoever has it now
+			continue
 		}
 		l.table[i].Beat.Add(1)
 	}

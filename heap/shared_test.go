@@ -145,6 +145,26 @@ func TestExpelled(t *testing.T) {
 	}
 }
 
+// TestExpelledIsSilent: who has lost a lease does not beat there any more, which would keep its successor alive for ever.
+func TestExpelledIsSilent(t *testing.T) {
+	table := make([]layout.Lease, layout.LeaseTerm+3)
+	l := newLeases(table, 2, time.Hour)
+	defer l.close()
+	if got, err := l.tryRange(lockPeers, 2); !got || err != nil {
+		t.Fatal(got, err)
+	}
+	const successor = 98
+	table[0].Holder.Swap(successor)
+	l.round(time.Now())
+	l.round(time.Now())
+	if lost, kept := table[0].Beat.Load(), table[1].Beat.Load(); lost != 0 || kept != 2 || !l.expelled.Load() {
+		t.Errorf("%d beats for the successor, %d for itself, expelled: %t", lost, kept, l.expelled.Load())
+	}
+	if err := l.unlock(lockPeers, 2); err != nil || table[0].Holder.Load() != successor || table[1].Holder.Load() != 0 {
+		t.Errorf("holders are %d and %d: %v", table[0].Holder.Load(), table[1].Holder.Load(), err)
+	}
+}
+
 // TestStoppedIsExpelled: a process that others have taken for dead, because it was stopped, is dead for good and for everybody,
 // also for who has not seen it stand still, and finds so itself.
 func TestStoppedIsExpelled(t *testing.T) {

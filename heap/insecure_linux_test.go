@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/shmtest"
+	"github.com/shmheap/shmheap/internal/sys"
 )
 
 // wantRefused fails the test unless every way to the heap named a is refused with one of the errors.
@@ -288,5 +290,43 @@ func TestAnotherUsersHeapsAreHis(t *testing.T) {
 	q.mustDo(t, "open", "a")
 	if q.id(t) != MakePeerID(1, 1) {
 		t.Errorf("peer %v", q.id(t))
+	}
+}
+
+// TestGroupDirectoryLeftBehind: a group's own directory whose maker was killed before it was the group's becomes so, and
+// one in which the user has something is left as it is.
+func TestGroupDirectoryLeftBehind(t *testing.T) {
+	if os.Geteuid() != 0 {
+		shmtest.Skip(t, "giving a directory to another group needs root", "run the tests as root")
+	}
+	t.Setenv("SHMHEAP_DIR", "")
+	gid := 1<<20 + os.Getpid()
+	path, err := groupDir(gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(path) })
+	o := newOptions(t)
+	o.Dir, o.Group = "", strconv.Itoa(gid)
+	mine := filepath.Join(path, "mine")
+	if err := os.WriteFile(mine, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Create("a", o)
+	wantError(t, "create where the user has something", err, ErrGroup)
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, "a", o)
+	dir, err := sys.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if st, err := sys.Stat(dir); err != nil || st.Mode != 0o2770 || st.GID != gid {
+		t.Errorf("mode %o of group %d: %v", st.Mode, st.GID, err)
 	}
 }

@@ -3,6 +3,7 @@ package heap
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strconv"
@@ -48,21 +49,36 @@ const (
 )
 
 // makeDir makes the private directory, if there is none. One that a group shares is its maker's alone until it is
-// the group's.
+// the group's. Killed in between, the maker leaves an empty one. Where nobody but this package makes it, the maker's next
+// Create finishes it; elsewhere it may be meant so, and checkEntry refuses it.
 func (s sharing) makeDir(path string) error {
 	err := os.Mkdir(path, 0o700)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	if err != nil || !s.group {
+	made := err == nil
+	if !made && !errors.Is(err, os.ErrExist) {
 		return err
+	}
+	if !s.group {
+		return nil
 	}
 	dir, err := sys.OpenDir(path)
 	if err != nil {
-		return err
+		return nil // openDir says what is there instead
 	}
 	defer dir.Close()
+	if own, err := groupDir(s.gid); !made && (err != nil || path != own || !isLeft(dir)) {
+		return nil
+	}
 	return errors.Join(dir.Chown(-1, s.gid), dir.Chmod(groupDirMode))
+}
+
+// isLeft reports whether a directory may be one whose maker was killed: it is this user's alone, and nothing is in it.
+func isLeft(dir *os.File) bool {
+	st, err := sys.Stat(dir)
+	if err != nil || st.UID != os.Geteuid() || st.Mode != 0o700 {
+		return false
+	}
+	_, err = dir.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 // give lets the group have a new file. Nobody but its maker knows it yet.

@@ -1,6 +1,8 @@
 package heap
 
 import (
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/layout"
@@ -38,6 +40,37 @@ func TestSetBase(t *testing.T) {
 	if r, err := h.LoadRoot("r"); h.Base() != old+layout.GranuleSize || err != nil || r.Offset != data(h, 5) {
 		t.Errorf("base %#x, %v, %v", h.Base(), r, err)
 	}
+}
+
+// pages are what one read of a superblock after the other returns. The last stays.
+type pages [][]byte
+
+func (p *pages) ReadAt(b []byte, _ int64) (int, error) {
+	n := copy(b, (*p)[0])
+	*p = (*p)[min(1, len(*p)-1):]
+	return n, nil
+}
+
+// TestReadWhileBaseIsSet: a read that saw half of a new base is no damage, and damage is reported as such.
+func TestReadWhileBaseIsSet(t *testing.T) {
+	o := newOptions(t)
+	path := closedHeap(t, o)
+	read := func() []byte {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text[:layout.SuperblockSize]
+	}
+	before := read()
+	base := moved(t, o, layout.GranuleSize) + layout.GranuleSize
+	after := read()
+	torn := slices.Concat(before[:layout.ChecksummedSize/2], after[layout.ChecksummedSize/2:])
+	if g, err := readGeometry(&pages{torn, after}); err != nil || g.base != base {
+		t.Errorf("base %#x, want %#x: %v", g.base, base, err)
+	}
+	_, err := readGeometry(&pages{torn})
+	wantError(t, "read what stays torn", err, ErrCorrupt)
 }
 
 // TestSetBaseRefuses what is no base of a heap.

@@ -56,23 +56,41 @@ func checksum(m mem.Memory) uint32 {
 
 // readSuperblock reads and validates the superblock of an open file without mapping it.
 func readSuperblock(f *os.File) (geometry, error) {
-	page := make([]byte, layout.SuperblockSize)
-	switch _, err := f.ReadAt(page, 0); {
-	case errors.Is(err, io.EOF):
-		return geometry{}, fmt.Errorf("%w: file is shorter than a superblock", ErrCorrupt)
-	case err != nil:
-		return geometry{}, wrapOS(err)
-	}
-	g, err := parseSuperblock(mem.Over(page))
-	if err == nil && (g.backing != "") != isAside(mem.Over(page)) {
-		err = fmt.Errorf("%w: superblock: backing %q in a file with magic %#x", ErrCorrupt, g.backing, mem.View[layout.Superblock](mem.Over(page), 0).Magic)
-	}
+	g, err := readGeometry(f)
 	if err != nil {
 		return g, err
 	}
 	st, err := sys.Stat(f)
 	if err == nil && uint64(st.Size) < g.Size {
 		err = fmt.Errorf("%w: file of %d bytes was cut, its region has %d", ErrCorrupt, st.Size, g.Size)
+	}
+	return g, err
+}
+
+// readGeometry reads a superblock until it holds, or is what it was: SetBase may write while it is read, and a read then
+// returns some bytes of the old one and some of the new.
+func readGeometry(f io.ReaderAt) (g geometry, err error) {
+	page, last := make([]byte, layout.SuperblockSize), []byte(nil)
+	for range 100 {
+		switch _, err := f.ReadAt(page, 0); {
+		case errors.Is(err, io.EOF):
+			return geometry{}, fmt.Errorf("%w: file is shorter than a superblock", ErrCorrupt)
+		case err != nil:
+			return geometry{}, wrapOS(err)
+		}
+		if g, err = parseFile(mem.Over(page)); !errors.Is(err, ErrCorrupt) || bytes.Equal(page[:layout.ChecksummedSize], last) {
+			break
+		}
+		last = append(last[:0], page[:layout.ChecksummedSize]...)
+	}
+	return g, err
+}
+
+// parseFile is parseSuperblock for what lies in a file: only a side file's has a backing.
+func parseFile(m mem.Memory) (geometry, error) {
+	g, err := parseSuperblock(m)
+	if err == nil && (g.backing != "") != isAside(m) {
+		err = fmt.Errorf("%w: superblock: backing %q in a file with magic %#x", ErrCorrupt, g.backing, mem.View[layout.Superblock](m, 0).Magic)
 	}
 	return g, err
 }

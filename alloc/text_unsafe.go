@@ -31,7 +31,8 @@ func MakeString(s Maker, v string) (String, error) {
 
 // MakeStringInto copies v into the heap and into *dst, which must lie there and be empty. Killed at
 // any point, the text is reachable from *dst or free, under AllocInto's condition; *dst is empty until
-// it is complete, but Free frees an incomplete one too. The errors are AllocInto's.
+// it is complete, but Free frees an incomplete one too. The errors are AllocInto's, and ErrCorrupt when *dst leads out of
+// the heap when it is to be filled.
 func MakeStringInto(s Source, dst *String, v string) error {
 	if dst.data != nil {
 		return fmt.Errorf("string %q: %w", v, ErrOccupied)
@@ -40,12 +41,32 @@ func MakeStringInto(s Source, dst *String, v string) error {
 	if v == "" {
 		return nil
 	}
-	if err := s.AllocInto((*unsafe.Pointer)(unsafe.Pointer(&dst.data)), uint64(len(v))); err != nil {
+	p, err := allocInto(s, (*unsafe.Pointer)(unsafe.Pointer(&dst.data)), uint64(len(v)))
+	if err != nil {
 		return err
 	}
-	copy(unsafe.Slice(dst.data, len(v)), v)
+	copy(unsafe.Slice((*byte)(p), len(v)), v)
 	dst.size = uint64(len(v))
 	return nil
+}
+
+// allocInto is AllocInto that returns where *dst leads to. A peer may have written there meanwhile: it is read as a number,
+// which becomes a pointer if that is one into the heap.
+func allocInto(s Source, dst *unsafe.Pointer, size uint64) (unsafe.Pointer, error) {
+	if err := s.AllocInto(dst, size); err != nil {
+		return nil, err
+	}
+	a := s.allocator()
+	at, err := a.offset(unsafe.Pointer(dst))
+	if err != nil {
+		return nil, err
+	}
+	v := a.memory.Word(at).Load()
+	off := v - a.address(0)
+	if off < a.tables.Data || off%minAlign != 0 || !a.memory.Contains(off, max(size, 1)) {
+		return nil, a.corrupt(at, "the word of a block of %d bytes holds %#x", size, v)
+	}
+	return a.memory.Pointer(off), nil
 }
 
 // Len returns the number of bytes.

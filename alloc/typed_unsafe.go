@@ -19,16 +19,14 @@ func New[T any](s Maker) (*T, error) {
 
 // NewInto is New with AllocInto's guarantee: killed at any point, a zeroed T is reachable from *dst, or
 // the block is free. *dst must be nil and lie in a block of the heap. The errors are New's and
-// AllocInto's.
+// AllocInto's, and ErrCorrupt when *dst leads out of the heap when it is to be returned.
 func NewInto[T any](s Source, dst **T) (*T, error) {
 	size, err := sizeOf[T]()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.AllocInto((*unsafe.Pointer)(unsafe.Pointer(dst)), size); err != nil {
-		return nil, err
-	}
-	return *dst, nil
+	p, err := allocInto(s, (*unsafe.Pointer)(unsafe.Pointer(dst)), size)
+	return (*T)(p), err
 }
 
 // Delete frees what New allocated. The errors are Free's.

@@ -219,6 +219,38 @@ func TestInto(t *testing.T) {
 	}
 }
 
+// thief is a source beside which a peer writes over what AllocInto has stored.
+type thief struct {
+	alloc.Source
+	value uint64
+}
+
+func (s thief) AllocInto(dst *unsafe.Pointer, size uint64) error {
+	err := s.Source.AllocInto(dst, size)
+	*(*uint64)(unsafe.Pointer(dst)) = s.value
+	return err
+}
+
+// TestIntoBesideAThief: what a peer stores in a word in place of a new block's address is neither followed nor returned.
+func TestIntoBesideAThief(t *testing.T) {
+	a := newAllocator(t, 16<<20)
+	n, err := alloc.New[node](a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := uint64(uintptr(unsafe.Pointer(n))) &^ (1<<16 - 1)
+	for _, value := range []uint64{0, 16, 1 << 63, base + 1, base + 16<<20, 0xc000_0000_0000} {
+		s := thief{a, value}
+		if err := alloc.MakeStringInto(s, &n.Text, "text"); !errors.Is(err, alloc.ErrCorrupt) {
+			t.Errorf("%#x: text %v", value, err)
+		}
+		if p, err := alloc.NewInto(s, &n.Next); p != nil || !errors.Is(err, alloc.ErrCorrupt) {
+			t.Errorf("%#x: node %p, %v", value, p, err)
+		}
+		*(*[2]uint64)(unsafe.Pointer(&n.Text)), *(*uint64)(unsafe.Pointer(&n.Next)) = [2]uint64{}, 0
+	}
+}
+
 // TestForeignPointers: pointers that never were in the heap are errors.
 func TestForeignPointers(t *testing.T) {
 	a := newAllocator(t, 16<<20)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/goroutine"
@@ -62,7 +63,7 @@ type Allocator struct {
 
 	mu        sync.Mutex
 	open      map[*Cache]struct{} // caches that Close has to close
-	closed    bool
+	closed    atomic.Bool         // stored under mu
 	recovered Recovered
 }
 
@@ -147,7 +148,7 @@ func (a *Allocator) closeOnce() error {
 	a.life.Lock()
 	defer a.life.Unlock()
 	a.mu.Lock()
-	a.closed = true
+	a.closed.Store(true)
 	open := a.open
 	a.open = nil
 	a.mu.Unlock()
@@ -168,7 +169,7 @@ func (a *Allocator) enter() error {
 	a.life.RLock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	if a.closed.Load() {
 		a.life.RUnlock()
 		return ErrClosed
 	}

@@ -68,7 +68,7 @@ func (a *Allocator) newCache() (*Cache, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	if a.closed.Load() {
 		c.record.Owner.StoreRelease(0)
 		return nil, ErrClosed
 	}

@@ -117,7 +117,7 @@ func (s *slot) words(i uint64) (local, remote *mem.Word) {
 }
 
 func (c *Cache) allocSlow(size uint64) (unsafe.Pointer, error) {
-	if size <= layout.MaxSmall {
+	if size <= layout.MaxSmall && !c.closed { // else nothing is mapped any more that a bin would look at
 		b := &c.shared.all[layout.ClassOf(size)]
 		if p := b.again(c.a); p != nil {
 			return p, nil

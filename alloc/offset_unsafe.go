@@ -20,9 +20,13 @@ func OffsetOf[T any](a *Allocator, p *T) (uint64, error) {
 }
 
 // At returns the T at an offset from the base. Whether there is one is for the caller to know, as for a pointer; At
-// returns ErrNotInHeap unless a T there is aligned, lies wholly in the data of the heap, and has storage.
+// returns ErrNotInHeap unless a T there is aligned, lies wholly in the data of the heap, and has storage. In a closed
+// allocator it returns ErrClosed.
 func At[T any](a *Allocator, off uint64) (*T, error) {
 	var zero T
+	if a.closed.Load() {
+		return nil, fmt.Errorf("%T at offset %#x: %w", zero, off, ErrClosed)
+	}
 	size, align := uint64(unsafe.Sizeof(zero)), uint64(unsafe.Alignof(zero))
 	if off%align != 0 || off < a.tables.Data || !a.memory.Contains(off, max(size, 1)) {
 		return nil, fmt.Errorf("%T at offset %#x: %w", zero, off, ErrNotInHeap)

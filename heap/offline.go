@@ -18,6 +18,7 @@ type Offline struct {
 	geometry    geometry
 	reservation *probe.Reservation
 	memory      mem.Memory
+	closed      bool
 }
 
 // OpenOffline takes a heap for itself without attaching to it, so that its base need not be free in this
@@ -91,11 +92,14 @@ func (f *Offline) Geometry() layout.Geometry { return f.geometry.Geometry }
 
 // SetBase gives the heap another base, at which everybody who opens it from now on has it. It changes the superblock
 // and nothing else: raw pointers in the heap lead to the old place. It returns ErrSize for a base that is no multiple of
-// 64 KiB or too high for any machine. A heap that the kernel keeps has no other base.
+// 64 KiB or too high for any machine, and ErrClosed. A heap that the kernel keeps has no other base.
 //
 // The superblock is written with one write of 512 bytes, which a kill does not interrupt, and then forced
 // to the disk.
 func (f *Offline) SetBase(base uint64) error {
+	if f.closed {
+		return ErrClosed
+	}
 	if end := base + f.geometry.Size; base == 0 || base%layout.GranuleSize != 0 || end < base || end>>57 != 0 {
 		return fmt.Errorf("%w: base %#x: want a multiple of 64 KiB that leaves room for %d bytes", ErrSize, base, f.geometry.Size)
 	}
@@ -111,8 +115,12 @@ func (f *Offline) SetBase(base uint64) error {
 	return wrapOS(f.file.Sync())
 }
 
-// Close lets others attach again.
+// Close lets others attach again. It returns ErrClosed when that has been done.
 func (f *Offline) Close() error {
+	if f.closed {
+		return ErrClosed
+	}
+	f.closed = true
 	var errs []error
 	if f.reservation != nil {
 		errs = append(errs, f.reservation.Release())

@@ -81,7 +81,6 @@ func TestSetBaseRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	for _, base := range []uint64{0, 1, f.Base() + 4096, 1 << 57, ^uint64(0) &^ 0xffff} {
 		wantError(t, "set base", f.SetBase(base), ErrSize)
 	}
@@ -90,6 +89,11 @@ func TestSetBaseRefuses(t *testing.T) {
 	_, err = OpenOffline("a", o)
 	wantError(t, "take it twice", err, ErrInUse)
 	wantError(t, "remove while it is taken", Remove("a", o), ErrInUse)
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	wantError(t, "set base of what is closed", f.SetBase(f.Base()), ErrClosed)
+	wantError(t, "close twice", f.Close(), ErrClosed)
 }
 
 // TestOfflineIsAlone: a heap that somebody has open is not taken.

@@ -28,6 +28,9 @@ var ErrExpelled = errors.New("this process was taken for dead")
 // one, and the errors of Create that concern the base and the sizes. Of the options it obeys Base, Above, Forbid, MaxPeers,
 // MaxRoots, MaxCaches and Limit. f stays the caller's and may be closed.
 func CreateShared(f *os.File, name string, term time.Duration, opts *Options) (*Heap, error) {
+	if f == nil {
+		return nil, fmt.Errorf("create heap %q: no file: %w", name, os.ErrInvalid)
+	}
 	o := opts.orDefault()
 	h, err := createShared(f, name, term, &o)
 	if err != nil {
@@ -39,6 +42,9 @@ func CreateShared(f *os.File, name string, term time.Duration, opts *Options) (*
 // OpenShared attaches to the heap that CreateShared has made in this memory, on whatever machine. It returns ErrNotReady
 // or ErrCorrupt when there is none, and the errors of Open.
 func OpenShared(f *os.File) (*Heap, error) {
+	if f == nil {
+		return nil, fmt.Errorf("open heap: no file: %w", os.ErrInvalid)
+	}
 	h, err := openShared(f)
 	if err != nil {
 		return nil, fmt.Errorf("open heap in %s: %w", f.Name(), err)

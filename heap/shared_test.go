@@ -13,6 +13,7 @@ import (
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/shmtest"
+	"github.com/shmheap/shmheap/internal/sys"
 )
 
 func init() { programs["far"] = runFar }
@@ -252,5 +253,40 @@ func wantCleared(t *testing.T, h *Heap) {
 	h.Memory().Word(off).StoreRelease(7)
 	if err := errors.Join(h.Decommit(off, granule), h.Commit(off, granule)); err != nil || h.Memory().Word(off).Load() != 0 {
 		t.Errorf("given back and committed again: %d, %v", h.Memory().Word(off).Load(), err)
+	}
+}
+
+// TestReadyIsReadFirst: a superblock that is read while it is written is not complete, or whole, and never damaged. Memory
+// that machines share has no other word for that.
+func TestReadyIsReadFirst(t *testing.T) {
+	g := geometry{base: 0x5500_0000_0000, name: "a"}
+	var err error
+	if g.Geometry, err = layout.NewGeometry(testSize, 8, 16, 64); err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 3000
+	bytes, unmap, err := sys.MapPages(sharedMemory(t, rounds*layout.SuperblockSize), 0, rounds*layout.SuperblockSize, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmap()
+	pages, written := make(chan mem.Memory), make(chan struct{})
+	go func() {
+		for m := range pages {
+			writeSuperblock(m, &g, layout.Magic, 0)
+			written <- struct{}{}
+		}
+	}()
+	defer close(pages)
+	for i := range uint64(rounds) {
+		m := mem.Over(mem.Over(bytes).Bytes(i*layout.SuperblockSize, layout.SuperblockSize))
+		pages <- m
+		for err = ErrNotReady; errors.Is(err, ErrNotReady); {
+			_, err = parseSuperblock(m)
+		}
+		<-written
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -67,8 +67,8 @@ func readSuperblock(f *os.File) (geometry, error) {
 	return g, err
 }
 
-// readGeometry reads a superblock until it holds, or is what it was: SetBase may write while it is read, and a read then
-// returns some bytes of the old one and some of the new.
+// readGeometry reads a superblock until it holds, or is what it was: its creator, or SetBase, may write while it is read, and
+// a read then returns some bytes of the old one and some of the new.
 func readGeometry(f io.ReaderAt) (g geometry, err error) {
 	page, last := make([]byte, layout.SuperblockSize), []byte(nil)
 	for range 100 {
@@ -78,7 +78,8 @@ func readGeometry(f io.ReaderAt) (g geometry, err error) {
 		case err != nil:
 			return geometry{}, wrapOS(err)
 		}
-		if g, err = parseFile(mem.Over(page)); !errors.Is(err, ErrCorrupt) || bytes.Equal(page[:layout.ChecksummedSize], last) {
+		g, err = parseFile(mem.Over(page))
+		if err == nil || errors.Is(err, ErrNotReady) || bytes.Equal(page[:layout.ChecksummedSize], last) {
 			break
 		}
 		last = append(last[:0], page[:layout.ChecksummedSize]...)
@@ -98,18 +99,21 @@ func parseFile(m mem.Memory) (geometry, error) {
 // parseSuperblock validates a superblock and returns what it says. Any bytes are answered with a
 // geometry that is safe to use or an error.
 func parseSuperblock(m mem.Memory) (geometry, error) {
+	ready := mem.View[layout.Superblock](m, 0).Ready.Load() // before the rest, which is there if this says so
 	sb := *mem.View[layout.Superblock](m, 0)
 	switch {
-	case sb.Ready.Load() == 0 && sb.Magic == 0:
+	case ready == 0 && sb.Magic == 0:
 		return geometry{}, ErrNotReady
 	case sb.Magic != layout.Magic && sb.Magic != layout.MagicAside:
 		return geometry{}, fmt.Errorf("%w: no superblock: magic is %#x", ErrCorrupt, sb.Magic)
+	case ready == 0 && sb.Version == 0:
+		return geometry{}, ErrNotReady
 	case sb.Version != layout.Version:
 		return geometry{}, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, sb.Version, layout.Version)
-	case sb.Ready.Load() == 0:
+	case ready == 0:
 		return geometry{}, ErrNotReady
-	case sb.Ready.Load() != layout.ReadyValue:
-		return geometry{}, fmt.Errorf("%w: ready word is %#x", ErrCorrupt, sb.Ready.Load())
+	case ready != layout.ReadyValue:
+		return geometry{}, fmt.Errorf("%w: ready word is %#x", ErrCorrupt, ready)
 	case sb.Checksum != checksum(m):
 		return geometry{}, fmt.Errorf("%w: checksum of the superblock is %#x, not %#x", ErrCorrupt, checksum(m), sb.Checksum)
 	}

@@ -68,31 +68,48 @@ type Allocator struct {
 }
 
 // Open makes an allocator for an open heap, and recovers what dead peers have left unless another
-// process is at it. Heap.Close closes it. Damage does not keep it from opening: see Check.
+// process is at it. Heap.Close closes it. Damage does not keep it from opening: see Check. It returns ErrClosed.
 //
 // On a heap that is open for reading alone it recovers nothing; Stats, Usage, Profile, Check, Contains and UsableSize
 // work, and what would change the heap returns heap.ErrReadOnly.
 func Open(h *heap.Heap) (*Allocator, error) {
-	a, err := open(h)
+	a := prepare(h)
+	a.heap = h
+	err := h.OnClose(a.closeOnce) // from here on Close waits for who has entered
+	if err == nil {
+		err = a.begin()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open allocator of heap %q: %w", h.Name(), err)
-	}
-	a.heap = h
-	if err := h.OnClose(a.closeOnce); err != nil {
-		return nil, err
 	}
 	return a, nil
 }
 
+// open is Open for a region that nobody closes.
 func open(r region) (*Allocator, error) {
+	a := prepare(r)
+	return a, a.begin()
+}
+
+// prepare makes an allocator that has nothing of the region in its hands yet.
+func prepare(r region) *Allocator {
 	a := view(r)
 	a.retention.init()
 	a.near.init()
 	a.shards.init(a)
+	return a
+}
+
+// begin recovers what dead peers have left. That this cannot be done now keeps nobody from allocating.
+func (a *Allocator) begin() error {
+	if err := a.enter(); err != nil {
+		return err
+	}
+	defer a.leave()
 	if a.mayWrite() == nil {
 		a.recoverOnce()
 	}
-	return a, nil
+	return nil
 }
 
 // view makes an allocator that has looked at nothing yet and changed nothing.

@@ -37,6 +37,7 @@ func TestUseAfterClose(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
+	used["open"] = func() error { _, err := alloc.Open(h); return err }
 	for what, use := range used {
 		if err := use(); !errors.Is(err, alloc.ErrClosed) {
 			t.Errorf("%s: %v", what, err)

@@ -51,7 +51,9 @@ type Options struct {
 	// Group, the name or the number of a group, lets its members have the heap: Create makes the file, and
 	// the private directory if there is none, the group's, with the modes 0660 and 2770 whatever the umask. Open
 	// wants the same Group, and then also accepts a file and a directory of any member that others than the members
-	// cannot touch. Each member can damage the heap, or remove it. Join is not for groups.
+	// cannot touch. Each member can damage the heap, or remove it. Join is not for groups. Who is no member can make files
+	// of the group in a directory that hands its group on (setgid) and that others can write to: a heap whose path leads
+	// there proves nothing.
 	Group string
 	// GroupReads makes a heap that the members of Group can open with ReadOnly only: mode 0640. It is for Create
 	// alone, and ErrGroup without a Group.

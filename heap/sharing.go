@@ -97,7 +97,7 @@ func (s sharing) give(f *os.File) error {
 }
 
 // check returns an error when others than those who share the heap can touch f, or own it. A file of a group was
-// given to it by a member, as the kernel lets nobody else.
+// given to it by a member, as the kernel lets nobody else, or by a directory: see Options.Group.
 func (s sharing) check(f *os.File) error {
 	st, err := sys.Stat(f)
 	if err != nil {

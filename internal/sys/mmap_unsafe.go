@@ -10,7 +10,7 @@ import (
 )
 
 // mapFlags leave out what hugetlbfs would do without MAP_NORESERVE: set pages aside for all of the mapping at once.
-const mapFlags = unix.MAP_SHARED | unix.MAP_FIXED | unix.MAP_NORESERVE
+const mapFlags = unix.MAP_SHARED | unix.MAP_NORESERVE
 
 // MapFile maps the first size bytes of f, shared, over [base, base+size), all of which must be the
 // caller's own reservation, and returns base as a pointer. f may be closed afterwards. On error the
@@ -27,7 +27,7 @@ func MapFile(f *os.File, base, size uint64, writable bool) (unsafe.Pointer, erro
 	var p unsafe.Pointer
 	var errno error
 	err = conn.Control(func(fd uintptr) {
-		p, errno = unix.MmapPtr(int(fd), 0, pointer(base), uintptr(size), prot, mapFlags)
+		p, errno = unix.MmapPtr(int(fd), 0, pointer(base), uintptr(size), prot, mapFlags|unix.MAP_FIXED)
 	})
 	if err != nil { // the one reason for which Control does not call
 		return nil, os.ErrClosed
@@ -47,7 +47,7 @@ func MapToRead(f *os.File, size uint64) (p unsafe.Pointer, err error) {
 	}
 	var errno error
 	err = conn.Control(func(fd uintptr) {
-		p, errno = unix.MmapPtr(int(fd), 0, nil, uintptr(size), unix.PROT_READ, unix.MAP_SHARED)
+		p, errno = unix.MmapPtr(int(fd), 0, nil, uintptr(size), unix.PROT_READ, mapFlags)
 	})
 	if err != nil {
 		return nil, os.ErrClosed

@@ -179,6 +179,7 @@ func TestHugetlbfs(t *testing.T) {
 	if !errors.Is(err, heap.ErrSize) {
 		t.Errorf("a base that is no multiple of a huge page: %v", err)
 	}
+	lookAt(t, path)
 	p := shmtest.Start(t, "filler", path)
 	var first, second int
 	fmt.Sscan(p.Hear(), &first)
@@ -204,6 +205,23 @@ func TestHugetlbfs(t *testing.T) {
 		t.Errorf("behind a collection %d bytes fit, %v", bytes, err)
 	}
 	t.Logf("note: %d bytes fit in %d huge pages", first, pages)
+}
+
+// lookAt looks at a heap, which takes no storage, and stays there until the test ends.
+func lookAt(t *testing.T, path string) {
+	t.Helper()
+	v, err := heap.Look(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if s, err := alloc.Look(v).Stats(); err != nil || s.FreeGranules == 0 {
+		t.Errorf("%d free granules: %v", s.FreeGranules, err)
+	}
 }
 
 // shmemHuge is the setting for transparent huge pages of tmpfs.

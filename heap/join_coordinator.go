@@ -228,6 +228,7 @@ func (c *coordinator) propose(ctx context.Context, base uint64) (outcome, error)
 	c.round++
 	c.refusal, c.lost = false, false
 	if err := c.reserve(base); err != nil {
+		c.refusal = true
 		c.refuse(c.self, err.Error())
 		return refused, nil
 	}

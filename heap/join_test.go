@@ -236,6 +236,23 @@ func TestJoinGivesUp(t *testing.T) {
 	wantFiles(t, o.Dir)
 }
 
+// TestJoinWithBaseTaken: a base that was asked for is proposed once, also when it is the coordinator who cannot have it.
+func TestJoinWithBaseTaken(t *testing.T) {
+	taken, err := probe.Find(testSize, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Release()
+	o := newJoinOptions(t, 1)
+	o.Base = taken.Range().Start
+	_, err = Join(patience(t), "a", o)
+	told, ok := errors.AsType[*JoinError](err)
+	if !errors.Is(err, ErrNoAgreement) || !ok || len(told.Refused) != 1 {
+		t.Errorf("error %v", err)
+	}
+	wantFiles(t, o.Dir)
+}
+
 // TestJoinLosesMembers: who dies after a proposal takes it back; who comes then is asked anew.
 func TestJoinLosesMembers(t *testing.T) {
 	o := newJoinOptions(t, 2)

@@ -38,7 +38,8 @@ programs="cc:gcc python3:python3 perl:perl node:nodejs java:default-jdk-headless
     chromium:chromium qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu x86_64-linux-gnu-gcc:gcc-x86-64-linux-gnu qemu-aarch64-static:qemu-user-static
     qemu-riscv64-static:qemu-user-static
-    make:make gcc-12:gcc-12 flex:flex bison:bison bc:bc xz:xz-utils sparse:sparse spatch:coccinelle"
+    make:make gcc-12:gcc-12 flex:flex bison:bison bc:bc xz:xz-utils sparse:sparse spatch:coccinelle
+    dkms:dkms"
 
 # The allocators and queues that the benchmarks compare with, and what the build of a kernel needs: header
 # and Debian package.

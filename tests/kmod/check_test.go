@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,29 @@ func TestSparse(t *testing.T) {
 		"arm64":  func(t *testing.T) *lab.Lab { return lab.Debian(t, "arm64", "6.12") },
 	} {
 		t.Run(name, func(t *testing.T) { get(t).Build(map[string]string{"kmod": sources["kmod"]}, "W=1", "C=2") })
+	}
+}
+
+// clang is what the configuration of a kernel that gcc has built says to make when the compiler is clang: what Kconfig
+// finds out about the compiler, and no option that not every clang has. The kernel's header that says the same to the
+// preprocessor stays as it is, and gives a variable its address space twice.
+var clang = []string{
+	"CC=clang", "CONFIG_CC_IS_GCC=", "CONFIG_GCC_VERSION=0", "CONFIG_CC_IS_CLANG=y", "CONFIG_CLANG_VERSION=140000",
+	"CONFIG_CC_IMPLICIT_FALLTHROUGH=-Wimplicit-fallthrough", "CONFIG_INIT_STACK_ALL_ZERO=",
+	"CONFIG_FTRACE_MCOUNT_USE_CC=", "CONFIG_FTRACE_MCOUNT_USE_OBJTOOL=y",
+	"CONFIG_MITIGATION_RETHUNK=", "CONFIG_RETHUNK=", "CONFIG_MITIGATION_SLS=", "CONFIG_SLS=",
+	"KCFLAGS=-Wno-duplicate-decl-specifier",
+}
+
+// TestClang builds the module with the other compiler of kernels, which warns of other things. Nobody runs it.
+func TestClang(t *testing.T) {
+	if _, err := exec.LookPath("clang"); err != nil {
+		shmtest.Skip(t, err.Error(), "install clang")
+	}
+	for _, series := range []string{"6.1", "6.12"} {
+		t.Run(series, func(t *testing.T) {
+			lab.Debian(t, "amd64", series).Build(map[string]string{"kmod": sources["kmod"]}, append(slices.Clone(clang), "W=1")...)
+		})
 	}
 }
 

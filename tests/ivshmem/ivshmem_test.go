@@ -13,6 +13,7 @@ import (
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/guest"
+	"github.com/shmheap/shmheap/internal/guest/lab"
 	"github.com/shmheap/shmheap/internal/shmtest"
 )
 
@@ -31,7 +32,7 @@ func TestTwoMachines(t *testing.T) {
 		t.Logf("note: "+format, args...)
 	}}
 	if err := s.together(); err != nil {
-		skipOr(t, errors.Join(err, other.switchOff()))
+		t.Fatal(errors.Join(err, other.switchOff()))
 	}
 	if err := other.switchOff(); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the other machine ended by itself: %v", err)
@@ -68,7 +69,7 @@ func TestTwoGuests(t *testing.T) {
 	}
 	if err := far.switchOff(); !errors.Is(err, context.Canceled) {
 		_ = near.switchOff()
-		skipOr(t, errors.Join(err, near.err))
+		t.Fatal(errors.Join(err, near.err))
 	}
 	<-near.ended
 	for name, m := range map[string]*machine{"near": near, "far": far} {
@@ -175,12 +176,18 @@ type machine struct {
 // switchOn boots a machine with a program of this package, whose lines tell is called with if it is not nil. It runs until it
 // is switched off, or its program ends.
 func switchOn(t *testing.T, memory, program string, tell func(line string)) *machine {
+	t.Helper()
+	l := lab.Debian(t, "amd64", "6.12")
+	l.Guest = guest.Guest{Memory: 512, Console: tell, Devices: []string{
+		fmt.Sprintf("-object memory-backend-file,id=shared,share=on,size=%d,mem-path=%s", size, memory),
+		"ivshmem-plain,memdev=shared",
+	}}
+	l.Test("tests/ivshmem", lab.Tests{Name: program, Env: []string{"SHMTEST_PROGRAM=" + program}})
 	ctx, off := context.WithCancel(t.Context())
 	m := &machine{off: off, ended: make(chan struct{})}
-	dir := t.TempDir()
 	go func() {
 		defer close(m.ended)
-		m.said, m.err = boot(ctx, dir, memory, program, tell)
+		m.said, m.err = boot(ctx, l, program)
 	}()
 	t.Cleanup(func() { _ = m.switchOff() })
 	return m
@@ -194,27 +201,8 @@ func (m *machine) switchOff() error {
 	return m.err
 }
 
-func boot(ctx context.Context, dir, memory, program string, tell func(line string)) (said string, err error) {
-	if _, err := guest.Emulator("amd64"); err != nil {
-		return "", err
-	}
-	kernel, err := guest.Debian("amd64", "6.12")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "ivshmem.test")
-	if err := guest.Build("amd64", "test", "-c", "-o", binary, "github.com/shmheap/shmheap/tests/ivshmem"); err != nil {
-		return "", err
-	}
-	g := guest.Guest{
-		Arch: "amd64", Kernel: kernel.Image, Memory: 512, Files: []guest.File{{Path: "/ivshmem.test", Host: binary}}, Console: tell,
-		Devices: []string{
-			fmt.Sprintf("-object memory-backend-file,id=shared,share=on,size=%d,mem-path=%s", size, memory),
-			"ivshmem-plain,memdev=shared",
-		},
-		Steps: []guest.Step{{Name: program, Args: []string{"/ivshmem.test"}, Env: []string{"SHMTEST_PROGRAM=" + program}}},
-	}
-	r, err := g.Run(ctx)
+func boot(ctx context.Context, l *lab.Lab, program string) (said string, err error) {
+	r, err := l.Boot(ctx)
 	if r == nil {
 		return "", err
 	}
@@ -240,16 +228,4 @@ func (m *machine) await(b *board, stage uint64) error {
 		err = fmt.Errorf("it ended before stage %d", stage)
 	}
 	return err
-}
-
-// skipOr ends the test because a machine is not to be had, or has failed.
-func skipOr(t *testing.T, err error) {
-	t.Helper()
-	switch {
-	case errors.Is(err, guest.ErrNoEmulator):
-		shmtest.Skip(t, err.Error(), "install qemu-system-x86")
-	case errors.Is(err, guest.ErrCannotFetch):
-		shmtest.Skip(t, err.Error(), "test on Debian with a network, or fill the cache: see internal/guest")
-	}
-	t.Fatal(err)
 }

@@ -114,13 +114,8 @@ func (l *Lab) Run() *guest.Result {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 40*time.Minute)
 	defer cancel()
-	g := l.Guest
-	g.Arch, g.Kernel, g.Files = l.Kernel.Arch, l.Kernel.Image, l.files
-	for _, s := range l.steps {
-		g.Steps = append(g.Steps, s.Step)
-	}
 	begin := time.Now()
-	r, err := g.Run(ctx)
+	r, err := l.Boot(ctx)
 	if err != nil {
 		l.t.Fatalf("%v\n%s", err, strings.Join(r.Trouble(l.modules...), "\n"))
 	}
@@ -137,6 +132,16 @@ func (l *Lab) Run() *guest.Result {
 		}
 	}
 	return r
+}
+
+// Boot boots the guest and judges nothing: for tests that switch it off, or do something else meanwhile.
+func (l *Lab) Boot(ctx context.Context) (*guest.Result, error) {
+	g := l.Guest
+	g.Arch, g.Kernel, g.Files = l.Kernel.Arch, l.Kernel.Image, l.files
+	for _, s := range l.steps {
+		g.Steps = append(g.Steps, s.Step)
+	}
+	return g.Run(ctx)
 }
 
 // problems returns what is wrong with how a step went.

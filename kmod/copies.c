@@ -298,16 +298,40 @@ int shmheap_copies_send(struct shmheap_instance *inst, unsigned long arg)
 	return err == -EAGAIN && late ? late : err;
 }
 
-/* deliver() copies the message at an offset out. */
+/*
+ * deliver() copies the message at an offset out. The memory is the kernel's own, but its user may
+ * have pushed any offset in it, one that a program has named too, and what is there need be no
+ * header.
+ */
 static int deliver(struct shmheap_copier *c, u64 off, struct shmheap_copy *a)
 {
 	memcpy(&a->message, c->memory + off, sizeof(a->message));
+	if (!shmheap_message_ok(&a->message, c->block))
+		return -EBADMSG;
 	if (a->message.bytes > a->capacity)
 		return -EMSGSIZE;
 	if (copy_to_user(u64_to_user_ptr(a->data), c->memory + off + sizeof(a->message),
 			 a->message.bytes))
 		return -EFAULT;
 	return 0;
+}
+
+/*
+ * deliver_waiting() delivers the message that waits. What is none does not wait any longer either.
+ */
+static int deliver_waiting(struct shmheap_channel *ch, struct shmheap_copier *c,
+			   struct shmheap_copy *a)
+{
+	int err = deliver(c, c->waiting, a);
+
+	if (err && err != -EBADMSG)
+		return err;
+	if (err)
+		shmheap_count(&ch->side[SHMHEAP_COMMAND], bad);
+	else
+		shmheap_port_push(ch, SHMHEAP_FILL, c->waiting);
+	c->waiting = 0;
+	return err;
 }
 
 /*
@@ -324,11 +348,7 @@ static int try_recv(struct shmheap_channel *ch, struct shmheap_copier *c, struct
 	if (err)
 		c->waiting = 0;
 	else
-		err = deliver(c, c->waiting, a);
-	if (!err) {
-		shmheap_port_push(ch, SHMHEAP_FILL, c->waiting);
-		c->waiting = 0;
-	}
+		err = deliver_waiting(ch, c, a);
 	mutex_unlock(&c->lock);
 	return err;
 }

@@ -268,7 +268,8 @@ func (c *Copies) Send(ctx context.Context, msg Message) error {
 }
 
 // Receive waits for the next message and puts its payload into buf, which must be long enough: a longer message
-// stays, and ErrTooLong comes with its header, and with Data nil. It returns ErrNotConnected and ctx's error.
+// stays, and ErrTooLong comes with its header, and with Data nil. It returns ErrCorrupt for what the kernel's side has
+// sent and is no message, ErrNotConnected and ctx's error.
 func (c *Copies) Receive(ctx context.Context, buf []byte) (Message, error) {
 	a := copyArgs{Size: copySize, Channel: c.channel, Capacity: uint32(min(len(buf), math.MaxUint32))}
 	err := inSlices(ctx, func(deadline uint64) error {

@@ -255,9 +255,9 @@ struct shmheap_copies {
 /*
  * SEND and RECV move one message of a channel made by COPIES: the very same that the kernel's side
  * gets from REPLY and puts into COMMAND. SEND: EMSGSIZE when it is too long. RECV: capacity says
- * how much there is room for; a longer message stays (EMSGSIZE, with message.bytes set). Both:
- * EAGAIN, ETIMEDOUT, EINTR, ENOTCONN when there is no such channel. SHMHEAP_NO_WAIT is EAGAIN at
- * once.
+ * how much there is room for; a longer message stays (EMSGSIZE, with message.bytes set). EBADMSG
+ * for what the kernel's side has pushed and is no message: it is gone. Both: EAGAIN, ETIMEDOUT,
+ * EINTR, ENOTCONN when there is no such channel. SHMHEAP_NO_WAIT is EAGAIN at once.
  */
 struct shmheap_copy {
 	__u32 size;

@@ -3,6 +3,7 @@ package inside
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"testing"
 	"time"
@@ -216,5 +217,32 @@ func TestCopies(t *testing.T) {
 	defer cancel()
 	if _, err := c.Receive(short, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("nothing there: %v", err)
+	}
+}
+
+// TestCopiesForged: the kernel's side pushes an offset that a program has named, in the middle of a message. What stands
+// there is no header, whatever it says.
+func TestCopiesForged(t *testing.T) {
+	const (
+		block  = 4096
+		first  = 128 + 4*1280 + 2*block // the first block that SEND fills, behind queues of two slots
+		length = 1 << 20
+	)
+	i := controlled(t, nil)
+	base, push := must[kmod.Word](t)(i.Control(wordBase)), must[kmod.Word](t)(i.Control(wordPush))
+	pushed := must[kmod.Word](t)(i.Control(wordPushed))
+	c := must[*kmod.Copies](t)(i.MakeCopies(3, &kmod.CopiesOptions{Order: 1, Block: block}))
+	header := binary.NativeEndian.AppendUint32(make([]byte, 12), length)
+	if err := c.Send(patient(t), kmod.Message{Data: bytes.Repeat(header, (block-16)/len(header))}); err != nil {
+		t.Fatal(err)
+	}
+	base.Store(first + 16)
+	push.Store(1)
+	eventually(t, "offsets are pushed", func() bool { return pushed.Load() != 0 })
+	push.Store(0)
+	for range pushed.Load() {
+		if m, err := c.Receive(patient(t), make([]byte, length)); !errors.Is(err, kmod.ErrCorrupt) {
+			t.Errorf("%d bytes, %v", len(m.Data), err)
+		}
 	}
 }

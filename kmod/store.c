@@ -36,6 +36,7 @@
 #define GRANULE_PAGES BIT(GRANULE_ORDER)
 #define LEAF_SHIFT 9
 #define LEAF BIT(LEAF_SHIFT)
+#define LEAF_BYTES (LEAF * sizeof(struct shmheap_granule *))
 
 static_assert(PAGE_SHIFT <= SHMHEAP_GRANULE_SHIFT);
 
@@ -85,12 +86,15 @@ void shmheap_store_destroy(struct shmheap_store *s)
 	struct shmheap_granule *g;
 
 	for (i = 0; s->table && i < leaves; i++) {
-		for (j = 0; s->table[i] && j < LEAF; j++) {
+		if (!s->table[i])
+			continue;
+		for (j = 0; j < LEAF; j++) {
 			g = rcu_dereference_protected(s->table[i][j], true);
 			if (g)
 				free_granule(g);
 		}
 		kfree(s->table[i]);
+		shmheap_quota_uncharge(s->quota, LEAF_BYTES);
 		cond_resched();
 	}
 	kvfree(s->table);
@@ -122,18 +126,28 @@ static struct shmheap_granule *granule_locked(struct shmheap_store *s, u64 i)
 	return slot ? rcu_dereference_protected(*slot, lockdep_is_held(&s->lock)) : NULL;
 }
 
-static struct shmheap_granule __rcu **make_leaf(struct shmheap_store *s, u64 i)
+/*
+ * make_leaf() makes the leaf that granule i belongs to, unless it is there. It stays when its last
+ * granule is punched, and is paid for as long.
+ */
+static int make_leaf(struct shmheap_store *s, u64 i)
 {
 	struct shmheap_granule __rcu **leaf;
+	int err;
 
-	if (!slot_of(s, i)) {
-		leaf = kcalloc(LEAF, sizeof(*leaf), GFP_KERNEL_ACCOUNT);
-		if (!leaf)
-			return NULL;
-		/* pairs with slot_of() */
-		smp_store_release(&s->table[i >> LEAF_SHIFT], leaf);
+	if (slot_of(s, i))
+		return 0;
+	err = shmheap_quota_charge(s->quota, LEAF_BYTES);
+	if (err)
+		return err;
+	leaf = kcalloc(LEAF, sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+	if (!leaf) {
+		shmheap_quota_uncharge(s->quota, LEAF_BYTES);
+		return -ENOMEM;
 	}
-	return slot_of(s, i);
+	/* pairs with slot_of() */
+	smp_store_release(&s->table[i >> LEAF_SHIFT], leaf);
+	return 0;
 }
 
 static struct shmheap_granule *new_granule(struct shmheap_quota *quota)
@@ -158,16 +172,13 @@ static struct shmheap_granule *new_granule(struct shmheap_quota *quota)
 /* make() returns granule i, which the region has. The lock is held for writing. */
 static struct shmheap_granule *make(struct shmheap_store *s, u64 i)
 {
-	struct shmheap_granule __rcu **slot;
 	struct shmheap_granule *g = granule_locked(s, i);
 	int err;
 
 	if (g)
 		return g;
-	slot = make_leaf(s, i);
-	if (!slot)
-		return ERR_PTR(-ENOMEM);
-	err = shmheap_quota_charge(s->quota, SHMHEAP_GRANULE);
+	err = make_leaf(s, i);
+	err = err ?: shmheap_quota_charge(s->quota, SHMHEAP_GRANULE);
 	if (err)
 		return ERR_PTR(err);
 	g = new_granule(s->quota);
@@ -175,7 +186,7 @@ static struct shmheap_granule *make(struct shmheap_store *s, u64 i)
 		shmheap_quota_uncharge(s->quota, SHMHEAP_GRANULE);
 		return ERR_PTR(-ENOMEM);
 	}
-	rcu_assign_pointer(*slot, g);
+	rcu_assign_pointer(*slot_of(s, i), g);
 	atomic64_inc(&s->stored);
 	inode_add_bytes(s->inode, SHMHEAP_GRANULE);
 	return g;

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -167,6 +168,34 @@ func TestHeap(t *testing.T) {
 	}
 	eventually(t, "its memory is back", func() bool { return must[kmod.Info](t)(d.Info()).Used == before.Used })
 }
+
+// TestTablesAreCharged: what finds granules is paid for like these, or a quota would be none.
+func TestTablesAreCharged(t *testing.T) {
+	const (
+		region = 1 << 40
+		leaf   = 512 * 65536 // what a table is for
+		tables = 1000
+	)
+	d := device(t)
+	before := must[kmod.Info](t)(d.Info())
+	i := must[*kmod.Instance](t)(d.Create(newName(), &kmod.InstanceOptions{Base: 0x5600_0000_0000, Bytes: region}))
+	f := must[*os.File](t)(i.File())
+	for n := range int64(tables) {
+		for _, mode := range []uint32{0, punchHole} {
+			if err := syscall.Fallocate(int(f.Fd()), mode, n*leaf, 65536); err != nil {
+				t.Fatalf("table %d, mode %d: %v", n, mode, err)
+			}
+		}
+	}
+	eventually(t, "tables alone are left", func() bool {
+		return must[kmod.Info](t)(d.Info()).Used == before.Used+tables*4096
+	})
+	closeAll(t, i, f)
+	eventually(t, "they are gone too", func() bool { return must[kmod.Info](t)(d.Info()).Used == before.Used })
+}
+
+// punchHole is FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
+const punchHole = 3
 
 // TestConform: such a heap is a heap, to all packages and to processes that are killed.
 func TestConform(t *testing.T) {

@@ -189,10 +189,19 @@ static bool is_known(unsigned int cmd)
 	       cmd == SHMHEAP_IOC_COPIES;
 }
 
+/* is_change() is for what a descriptor that is not for writing must not do. */
+static bool is_change(unsigned int cmd)
+{
+	return (is_known(cmd) && cmd != SHMHEAP_IOC_STREAM) || cmd == SHMHEAP_IOC_SEND ||
+	       cmd == SHMHEAP_IOC_RECV;
+}
+
 static long file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct peer *p = file->private_data;
 
+	if (is_change(cmd) && !(file->f_mode & FMODE_WRITE))
+		return -EBADF;
 	switch (cmd) {
 	case SHMHEAP_IOC_UNLINK:
 		return shmheap_instance_unlink(p->inst);
@@ -361,8 +370,11 @@ struct shmheap_instance *shmheap_get_fd(int fd)
 		return ERR_PTR(-EBADF);
 	inst = ERR_PTR(-EINVAL);
 	if (file->f_op == &shmheap_file_operations || file->f_op == &nomap_operations) {
-		inst = ((struct peer *)file->private_data)->inst;
-		shmheap_instance_hold(inst);
+		inst = ERR_PTR(-EBADF);
+		if (file->f_mode & FMODE_WRITE) {
+			inst = ((struct peer *)file->private_data)->inst;
+			shmheap_instance_hold(inst);
+		}
 	}
 	fput(file);
 	return inst;

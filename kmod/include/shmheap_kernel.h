@@ -38,7 +38,7 @@ struct shmheap_instance *shmheap_get(const char *name);
 
 /**
  * shmheap_get_fd() - hold the instance behind a descriptor of the current process
- * @fd: of an instance, one with SHMHEAP_NOMAP too
+ * @fd: of an instance, one with SHMHEAP_NOMAP too; open for writing, as the kernel writes
  *
  * Context: process.
  * Return: the instance, to be given to shmheap_put(), or ERR_PTR(-EBADF) or ERR_PTR(-EINVAL).

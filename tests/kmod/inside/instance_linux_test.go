@@ -3,6 +3,7 @@ package inside
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -196,6 +197,37 @@ func TestTablesAreCharged(t *testing.T) {
 
 // punchHole is FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
 const punchHole = 3
+
+// TestReadOnly: a descriptor that is not for writing changes nothing of the instance, its queues and its messages.
+func TestReadOnly(t *testing.T) {
+	h, _, i := newHeap(t, device(t), &kmod.InstanceOptions{Mode: 0o644, StreamOrder: 4})
+	f := must[*os.File](t)(i.File())
+	defer f.Close()
+	reader := must[*os.File](t)(os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd())))
+	defer reader.Close()
+	r := must[*kmod.Instance](t)(kmod.Adopt(reader))
+	defer r.Close()
+	must[*kmod.Copies](t)(i.MakeCopies(2, nil))
+	ctx := patient(t)
+	_, copies := r.MakeCopies(3, nil)
+	_, receive := r.Copies(2).Receive(ctx, nil)
+	attach := make([]byte, 32)
+	put32(attach, 32)
+	put64(attach[8:], h.Geometry().Sections.Data)
+	for what, err := range map[string]error{
+		"UNLINK": r.Unlink(), "COPIES": copies, "SEND": r.Copies(2).Send(ctx, kmod.Message{}), "RECV": receive,
+		"QUEUE": ioctl(int(reader.Fd()), 0xc020b713, attach), "fallocate": syscall.Fallocate(int(reader.Fd()), 0, 0, 65536),
+	} {
+		if !errors.Is(err, syscall.EBADF) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	s := must[*kmod.Stream](t)(r.Stream(nil))
+	closeAll(t, s)
+	if _, err := reader.ReadAt(make([]byte, 8), 0); err != nil {
+		t.Error(err)
+	}
+}
 
 // TestConform: such a heap is a heap, to all packages and to processes that are killed.
 func TestConform(t *testing.T) {

@@ -132,13 +132,18 @@ void shmheap_stream_free(struct shmheap_instance *inst)
 	inst->stream = NULL;
 }
 
-/* shmheap_stream_watch() makes writers look for sleepers from here on. */
+/*
+ * shmheap_stream_watch() makes writers look for sleepers from here on. Of readers that come at once
+ * each waits for its own grace period.
+ */
 void shmheap_stream_watch(struct shmheap_ring_stream *s)
 {
-	if (READ_ONCE(s->watched))
+	/* pairs with the release below */
+	if (smp_load_acquire(&s->known))
 		return;
 	WRITE_ONCE(s->watched, true);
 	synchronize_rcu(); /* writers run with preemption off */
+	smp_store_release(&s->known, true);
 }
 
 /*

@@ -27,6 +27,7 @@ struct shmheap_stream_cpu {
  * @bytes: of @map
  * @charged: to the instance's quota
  * @watched: there has been a reader that may sleep; never false again
+ * @known: all writers see that
  * @armed: one does, or is about to
  * @wait: where
  * @work: wakes
@@ -39,6 +40,7 @@ struct shmheap_ring_stream {
 	u64 bytes;
 	u64 charged;
 	bool watched;
+	bool known;
 	int armed;
 	wait_queue_head_t wait;
 	struct irq_work work;

@@ -136,13 +136,14 @@ static ssize_t give_ring(struct reader *r, u32 cpu, char __user *buf, size_t roo
 {
 	ssize_t n, done = 0;
 
-	while (next_of(r, cpu)) {
+	while (!fatal_signal_pending(current) && next_of(r, cpu)) {
 		n = give(r, buf + done, room - done);
 		*full = n == 0;
 		if (n <= 0)
 			return done ?: n;
 		taken(r, cpu);
 		done += n;
+		cond_resched();
 	}
 	return done;
 }

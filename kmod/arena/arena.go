@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/sys"
@@ -77,6 +78,9 @@ func (*Kernel) Limits() heap.KernelLimits {
 	return heap.KernelLimits{MaxSize: MaxSize, Within: MaxSize}
 }
 
+// namePrefix is what the name of an arena begins with.
+const namePrefix = "heap-"
+
 // Locate implements heap.Kernel: a path. Names there may have no dots, so it is the heap's identity.
 func (k *Kernel) Locate(s heap.KernelSpec) (string, error) {
 	if s.Name == "" {
@@ -86,7 +90,7 @@ func (k *Kernel) Locate(s heap.KernelSpec) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "heap-"+s.ID), nil
+	return filepath.Join(dir, namePrefix+s.ID), nil
 }
 
 // Create implements heap.Kernel. It returns a *bpf.SupportError where there are no arenas, or not for this process.
@@ -220,16 +224,27 @@ func (r *Region) check() error {
 	return nil
 }
 
-// Remove implements heap.Kernel.
+// Remove implements heap.Kernel. The locator is what a heap's file says, which others may have written: nothing but what
+// Locate gives names to is removed.
 func (*Kernel) Remove(locator string) error {
 	if locator == "" {
 		return nil
 	}
 	var errs []error
 	for _, path := range []string{locator, locator + freeSuffix} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := removeObject(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func removeObject(path string) error {
+	if _, err := os.Lstat(path); err != nil {
+		return err
+	}
+	if dir, name := filepath.Split(path); !sys.IsBPF(dir) || !strings.HasPrefix(name, namePrefix) {
+		return fmt.Errorf("%w: %s is no name of an arena", heap.ErrCorrupt, path)
+	}
+	return os.Remove(path)
 }

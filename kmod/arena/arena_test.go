@@ -107,6 +107,23 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// TestRemoveForeign: the file of a heap may say that its arena is somebody's file, and that is not removed.
+func TestRemoveForeign(t *testing.T) {
+	k, file := arena.New(nil), filepath.Join(t.TempDir(), "heap-0123")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Remove(file); !errors.Is(err, heap.ErrCorrupt) {
+		t.Errorf("remove a file: %v", err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+	if err := k.Remove(filepath.Join(filepath.Dir(file), "gone", "heap-0123")); err != nil {
+		t.Errorf("remove what is gone: %v", err)
+	}
+}
+
 // TestOther: what is for arenas refuses a heap in a file, and queues with hands.
 func TestOther(t *testing.T) {
 	o := newOptions(t)

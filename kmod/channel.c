@@ -10,13 +10,13 @@
  *
  * Each barrier pairs with the other: either the waker sees the sleeper, or the sleeper the change.
  * poll arms too, so an epoll set costs a wake-up only after it has been told of the one before.
+ * Wake-ups do not say what for: io_uring would believe that and not poll again, and so not arm.
  */
 #include <linux/eventfd.h>
 #include <linux/export.h>
 #include <linux/irqflags.h>
 #include <linux/nospec.h>
 #include <linux/percpu.h>
-#include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include "channel.h"
@@ -45,7 +45,7 @@ static void signal_now(struct shmheap_side *side)
 static void wake_now(struct shmheap_side *side)
 {
 	shmheap_count(side, wakes);
-	wake_up_poll(&side->programs, EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM);
+	wake_up(&side->programs);
 }
 
 static void work(struct irq_work *work)
@@ -100,7 +100,7 @@ void shmheap_side_changed(struct shmheap_side *side)
 {
 	atomic_inc(&side->changes);
 	wake_up_all(&side->kernel);
-	wake_up_poll(&side->programs, EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM | EPOLLHUP);
+	wake_up(&side->programs);
 }
 
 /*

@@ -23,7 +23,6 @@
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
-#include <linux/poll.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -57,7 +56,7 @@ static void wake(struct irq_work *work)
 {
 	struct shmheap_ring_stream *s = container_of(work, struct shmheap_ring_stream, work);
 
-	wake_up_poll(&s->wait, EPOLLIN | EPOLLRDNORM);
+	wake_up(&s->wait); /* says nothing of what for: see channel.c */
 }
 
 /*

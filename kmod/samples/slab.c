@@ -54,7 +54,6 @@ struct pool {
 	struct kmem_cache *cache; /* NULL until CREATE */
 	int id;
 	u32 size;
-	char name[32]; /* the cache's, which does not copy it */
 	unsigned long *slots; /* addresses and FILLED, 0 for an empty one */
 	size_t capacity; /* of slots */
 	size_t used; /* slots before this one have been used */
@@ -109,12 +108,14 @@ static bool create_ok(const struct shmheap_slab_create *c)
  */
 static int make_cache(struct pool *p, const struct shmheap_slab_create *c)
 {
+	char name[32]; /* is copied */
+
 	p->id = ida_alloc(&ids, GFP_KERNEL);
 	if (p->id < 0)
 		return p->id;
-	snprintf(p->name, sizeof(p->name), "shmheap_slab-%d", p->id);
-	p->cache = kmem_cache_create_usercopy(p->name, c->size, c->align, kernel_flags(c->flags),
-					      0, c->size, NULL);
+	snprintf(name, sizeof(name), "shmheap_slab-%d", p->id);
+	p->cache = kmem_cache_create_usercopy(name, c->size, c->align, kernel_flags(c->flags), 0,
+					      c->size, NULL);
 	if (p->cache)
 		return 0;
 	ida_free(&ids, p->id);

@@ -107,6 +107,9 @@ func viewBroadcast(r region, off uint64) (*Broadcast, error) {
 // Words returns the length of a record in words of 64 bits.
 func (b *Broadcast) Words() int { return int(b.words) - 1 }
 
+// Offset returns the distance of the ring from the base of the heap.
+func (b *Broadcast) Offset() uint64 { return b.q.off }
+
 // Cap returns how many records the ring keeps.
 func (b *Broadcast) Cap() int { return int(b.mask) + 1 }
 

@@ -187,3 +187,40 @@ func TestLargePages(t *testing.T) {
 		}
 	}
 }
+
+// TestDeathTable: the root of the table may be of another, lead out of the heap, or into the middle of a word.
+func TestDeathTable(t *testing.T) {
+	h, err := heap.CreateAnonymous(&heap.Options{Size: 4 << 20, MaxCaches: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	a, err := alloc.Open(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := arena.DeathTable(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := h.LoadRoot("arena.deaths")
+	if err != nil || root.Offset != table {
+		t.Fatalf("%+v, %v", root, err)
+	}
+	for _, bad := range []uint64{h.Size() - 4096, table + 4} {
+		root.Offset = bad
+		if err := h.StoreRoot(root); err != nil {
+			t.Fatal(err)
+		}
+		if off, err := arena.DeathTable(a); !errors.Is(err, heap.ErrCorrupt) {
+			t.Errorf("table at %#x: %#x, %v", bad, off, err)
+		}
+	}
+	root.Offset, root.Type = table, 1
+	if err := errors.Join(h.DeleteRoot(root.Name), h.StoreRoot(root)); err != nil {
+		t.Fatal(err)
+	}
+	if off, err := arena.DeathTable(a); !errors.Is(err, heap.ErrRootType) {
+		t.Errorf("of another type: %#x, %v", off, err)
+	}
+}

@@ -50,7 +50,8 @@ const (
 )
 
 // NewDeaths loads the programs and attaches them to the kernel's exit. The table is found, or made, under a root of the
-// heap. It returns a *bpf.SupportError where that is not allowed, and the errors of package alloc.
+// heap. It returns a *bpf.SupportError where that is not allowed, heap.ErrRootType or heap.ErrCorrupt when the root leads to
+// something else, and the errors of package alloc.
 func NewDeaths(a *alloc.Allocator, n *News) (*Deaths, error) {
 	h := a.Heap()
 	r, err := Of(h)
@@ -68,21 +69,34 @@ func NewDeaths(a *alloc.Allocator, n *News) (*Deaths, error) {
 	return d, nil
 }
 
+// deathTable returns where the table is. Any peer may have made the root.
 func deathTable(a *alloc.Allocator) (uint64, error) {
 	root, err := a.Heap().LoadRoot(deathRoot)
-	if !errors.Is(err, heap.ErrNoRoot) {
-		return root.Offset, err
+	if errors.Is(err, heap.ErrNoRoot) {
+		root, err = makeDeathTable(a)
 	}
+	switch {
+	case err != nil:
+		return 0, err
+	case root.Type != deathType:
+		return 0, fmt.Errorf("root %q: %w", deathRoot, heap.ErrRootType)
+	case root.Offset%8 != 0 || !a.Heap().Memory().Contains(root.Offset, deathSize<<deathOrder):
+		return 0, fmt.Errorf("root %q leads to %#x: %w", deathRoot, root.Offset, heap.ErrCorrupt)
+	}
+	return root.Offset, nil
+}
+
+func makeDeathTable(a *alloc.Allocator) (heap.Root, error) {
 	block, err := alloc.New[[deathSize << deathOrder]byte](a)
 	if err != nil {
-		return 0, err
+		return heap.Root{}, err
 	}
 	off, _ := mem.OffsetOf(a.Heap().Memory(), block)
 	root, loaded, err := a.Heap().LoadOrStoreRoot(heap.Root{Name: deathRoot, Offset: off, Type: deathType, TypeName: "deaths"})
 	if loaded {
 		err = errors.Join(err, alloc.Delete(a, block))
 	}
-	return root.Offset, err
+	return root, err
 }
 
 func (d *Deaths) load(r *Region, table uint64, n *News) (err error) {

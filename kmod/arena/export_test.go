@@ -5,5 +5,8 @@ var QueueOffsets = map[string]uintptr{
 	"State": queueState, "Tail": queueTail, "Head": queueHead, "Pops": queuePops, "Pushes": queuePushes, "Dropped": queueDropped,
 }
 
+// DeathTable is for tests.
+var DeathTable = deathTable
+
 // RoundsGaps is for tests.
 var RoundsGaps = roundsGaps

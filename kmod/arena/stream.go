@@ -42,22 +42,19 @@ func NewStream(a *alloc.Allocator, name string, o *queue.BroadcastOptions, n *Ne
 	if err != nil {
 		return nil, err
 	}
-	root, err := h.LoadRoot(name)
-	if err != nil {
-		return nil, err
-	}
 	w, err := b.Writer()
 	if err != nil {
 		return nil, err
 	}
-	return bindStream(h.Memory(), root.Offset, &Stream{region: r, news: n, ring: b, writer: w})
+	return bindStream(h.Memory(), b.Offset(), &Stream{region: r, news: n, ring: b, writer: w})
 }
 
 func bindStream(m mem.Memory, off uint64, s *Stream) (*Stream, error) {
 	head := mem.View[queue.Header](m, off)
-	s.head, s.off, s.slots = head, off, off+head.Slots
-	s.order, s.words = int32(head.Order), int32(s.ring.Words())+1
-	if 1<<head.Order != s.ring.Cap() || head.Record != 8*uint64(s.words) || !m.Contains(s.slots, head.Record<<head.Order) {
+	order, slots, record := head.Order, head.Slots, head.Record
+	s.head, s.off, s.slots = head, off, off+slots
+	s.order, s.words = int32(order), int32(s.ring.Words())+1
+	if 1<<order != s.ring.Cap() || record != 8*uint64(s.words) || !m.Contains(s.slots, record<<order) {
 		return nil, errors.Join(fmt.Errorf("ring at %#x: %w", off, queue.ErrCorrupt), s.writer.Close())
 	}
 	head.Head.Swap(0) // whoever wrote before is gone with its programs

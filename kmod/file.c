@@ -189,18 +189,21 @@ static bool is_known(unsigned int cmd)
 	       cmd == SHMHEAP_IOC_COPIES;
 }
 
-/* is_change() is for what a descriptor that is not for writing must not do. */
-static bool is_change(unsigned int cmd)
+/* needed() is what a descriptor must be open for to make a call. */
+static fmode_t needed(unsigned int cmd)
 {
-	return (is_known(cmd) && cmd != SHMHEAP_IOC_STREAM) || cmd == SHMHEAP_IOC_SEND ||
-	       cmd == SHMHEAP_IOC_RECV;
+	if (cmd == SHMHEAP_IOC_STREAM)
+		return FMODE_READ;
+	if (is_known(cmd) || cmd == SHMHEAP_IOC_SEND || cmd == SHMHEAP_IOC_RECV)
+		return FMODE_READ | FMODE_WRITE;
+	return 0;
 }
 
 static long file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct peer *p = file->private_data;
 
-	if (is_change(cmd) && !(file->f_mode & FMODE_WRITE))
+	if (needed(cmd) & ~file->f_mode)
 		return -EBADF;
 	switch (cmd) {
 	case SHMHEAP_IOC_UNLINK:

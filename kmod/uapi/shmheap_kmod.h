@@ -15,7 +15,7 @@
  * fallocate(PUNCH_HOLE | KEEP_SIZE), which gives whole granules back (EBUSY for those that a queue
  * or the kernel uses, after the others have been given back); st_blocks, which counts it; fchmod
  * and fchown, which say who may OPEN; opening anew through /proc/self/fd. What is opened there for
- * reading alone can be read, and has INFO, STAT, PEERS and STREAM: the other calls are EBADF. A
+ * reading or writing alone has INFO, STAT, PEERS, and to read STREAM: the other calls are EBADF. A
  * granule without storage gets it when it is touched, zeroed.
  *
  * Every argument begins with its own size. Unknown flags and padding that is not zero are EINVAL,

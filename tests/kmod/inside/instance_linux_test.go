@@ -227,6 +227,13 @@ func TestReadOnly(t *testing.T) {
 	if _, err := reader.ReadAt(make([]byte, 8), 0); err != nil {
 		t.Error(err)
 	}
+	writer := must[*os.File](t)(os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_WRONLY, 0))
+	defer writer.Close()
+	w := must[*kmod.Instance](t)(kmod.Adopt(writer))
+	defer w.Close()
+	if _, err := w.Stream(nil); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("a stream of what is for writing alone: %v", err)
+	}
 }
 
 // TestConform: such a heap is a heap, to all packages and to processes that are killed.

@@ -222,8 +222,11 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	s := must[*kmod.Stream](t)(r.Stream(nil))
-	closeAll(t, s)
+	_, err := mmap(0, uintptr(os.Getpagesize()), syscall.PROT_READ, syscall.MAP_SHARED, int(reader.Fd()), 1<<56)
+	if !errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Errorf("control words: %v", err)
+	}
+	closeAll(t, must[*kmod.Stream](t)(r.Stream(nil)))
 	if _, err := reader.ReadAt(make([]byte, 8), 0); err != nil {
 		t.Error(err)
 	}

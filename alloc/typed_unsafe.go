@@ -55,7 +55,8 @@ func LoadRoot[T any](a *Allocator, name string) (*T, error) {
 // heap.StoreRoot, ErrType and ErrNotInHeap. Killed at any point, the root is the old one or the new.
 //
 // Two types are the same to a root when their fields have the same names, kinds, sizes and offsets, and so on in what
-// they lead to. Names of types and packages do not count, so programs with declarations of their own agree.
+// they lead to. Names of types and packages do not count, so programs with declarations of their own agree; and a type
+// of package sync/atomic is what it holds.
 func StoreRoot[T any](a *Allocator, name string, p *T) error {
 	r, _, err := makeRoot(a, name, p)
 	if err == nil {

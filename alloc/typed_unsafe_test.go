@@ -153,7 +153,7 @@ func TestRootTypes(t *testing.T) {
 }
 
 // TestFingerprint: a heap that outlives its programs is opened by the next release, so the fingerprint of a type is
-// frozen. What lies in package sync/atomic is Go's to change, and not here.
+// frozen. How package sync/atomic declares its types is Go's to change, and does not count.
 func TestFingerprint(t *testing.T) {
 	type frozen struct {
 		_      structs.HostLayout
@@ -170,6 +170,44 @@ func TestFingerprint(t *testing.T) {
 	r, err := a.Heap().LoadRoot("r")
 	if err != nil || r.Type != 0xacc5_42ee_73a6_01d3 {
 		t.Errorf("the fingerprint is %#x, %v", uint64(r.Type), err)
+	}
+}
+
+// TestFingerprintOfAtomics: a type of package sync/atomic is what it holds.
+func TestFingerprintOfAtomics(t *testing.T) {
+	type plain struct {
+		Next  *plain
+		Count int64
+		Done  uint32
+		Rest  uint32
+		Where uintptr
+		Other [2]int64
+	}
+	type atomics struct {
+		Next  atomic.Pointer[atomics]
+		Count atomic.Int64
+		Done  atomic.Bool
+		Rest  atomic.Uint32
+		Where atomic.Uintptr
+		Other [2]atomic.Int64
+	}
+	type wide struct{ Next, Count, Done, Where, Other, More atomic.Uint64 }
+	a := newAllocator(t, 16<<20)
+	p, err := alloc.New[plain](a)
+	if err == nil {
+		err = alloc.StoreRoot(a, "r", p)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := alloc.LoadRoot[atomics](a, "r"); err != nil || unsafe.Pointer(q) != unsafe.Pointer(p) {
+		t.Errorf("with atomics for what they hold: %p, %v", q, err)
+	}
+	if _, err := alloc.LoadRoot[wide](a, "r"); !errors.Is(err, heap.ErrRootType) {
+		t.Errorf("with other atomics: %v", err)
+	}
+	if _, err := alloc.New[atomic.Value](a); !errors.Is(err, alloc.ErrType) {
+		t.Errorf("an interface in an atomic: %v", err)
 	}
 }
 

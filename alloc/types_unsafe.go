@@ -70,13 +70,15 @@ func inspect(t reflect.Type) *typeInfo {
 
 // describer writes a type's structure as text: kinds, sizes, offsets and field names, but no names of
 // types or packages, so that two programs with their own copy of a declaration agree. A type met
-// again is written as its number, which ends recursion.
+// again is written as its number, which ends recursion. How package sync/atomic declares its types is
+// Go's to change: they are written as what they hold.
 type describer struct {
 	text strings.Builder
 	seen map[reflect.Type]int
 }
 
 func (d *describer) describe(path string, t reflect.Type) error {
+	t = heldBy(t)
 	if n, again := d.seen[t]; again {
 		fmt.Fprintf(&d.text, "#%d", n)
 		return nil
@@ -100,6 +102,22 @@ func (d *describer) describe(path string, t reflect.Type) error {
 		fmt.Fprintf(&d.text, "%s%d", k, t.Size())
 		return nil
 	}
+}
+
+// heldBy returns the type that Load returns, for a type of package sync/atomic, and t for any other. A Bool is larger
+// than a bool.
+func heldBy(t reflect.Type) reflect.Type {
+	if t.PkgPath() != "sync/atomic" {
+		return t
+	}
+	load, ok := reflect.PointerTo(t).MethodByName("Load")
+	switch {
+	case t == reflect.TypeFor[atomic.Bool]():
+		return reflect.TypeFor[uint32]()
+	case !ok || load.Type.Out(0).Size() != t.Size():
+		return t
+	}
+	return load.Type.Out(0)
 }
 
 func (d *describer) describeStruct(path string, t reflect.Type) error {

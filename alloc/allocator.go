@@ -75,7 +75,7 @@ type Allocator struct {
 func Open(h *heap.Heap) (*Allocator, error) {
 	a := prepare(h)
 	a.heap = h
-	err := h.OnClose(a.closeOnce) // from here on Close waits for who has entered
+	_, err := h.OnClose(a.closeOnce) // from here on Close waits for who has entered
 	if err == nil {
 		err = a.begin()
 	}

@@ -99,12 +99,19 @@ func TestOnClose(t *testing.T) {
 			}
 			return nil
 		}
-		if err := h.OnClose(hook); err != nil {
+		if _, err := h.OnClose(hook); err != nil {
 			t.Fatal(err)
 		}
 	}
-	late := h.OnClose(func() error {
-		wantError(t, "OnClose in a hook", h.OnClose(func() error { return nil }), ErrClosed)
+	forget, err := h.OnClose(func() error { t.Error("a hook that was forgotten ran"); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	forget()
+	forget()
+	_, late := h.OnClose(func() error {
+		_, err := h.OnClose(func() error { return nil })
+		wantError(t, "OnClose in a hook", err, ErrClosed)
 		wantError(t, "Close in a hook", h.Close(), ErrClosed)
 		return nil
 	})
@@ -129,7 +136,7 @@ func TestCloseOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				if err := h.OnClose(func() error { hooks.Add(1); return nil }); err != nil {
+				if _, err := h.OnClose(func() error { hooks.Add(1); return nil }); err != nil {
 					wantError(t, "OnClose", err, ErrClosed)
 					hooks.Add(1)
 				}

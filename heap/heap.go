@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/shmheap/shmheap/internal/layout"
@@ -40,7 +41,9 @@ type Heap struct {
 
 	life    sync.RWMutex // held for reading while the mapping is used, for writing to take it away
 	closed  bool
-	onClose []func() error
+	hooks   sync.Mutex // guards onClose
+	onClose []*hook    // nil once Close has begun
+	stays   stays
 
 	rootsMutex, growth sync.Mutex // in front of the byte locks of the same names
 	alone              sync.Mutex // held as long as lockAlone
@@ -93,16 +96,24 @@ func (h *Heap) Memory() mem.Memory { return h.memory }
 // Geometry returns the place of the tables, for the packages that build on this one.
 func (h *Heap) Geometry() layout.Geometry { return h.geometry.Geometry }
 
-// OnClose makes Close call f before it detaches, last registered first. It returns ErrClosed when it
-// is too late.
-func (h *Heap) OnClose(f func() error) error {
-	h.life.Lock()
-	defer h.life.Unlock()
-	if h.closed || h.onClose == nil {
-		return ErrClosed
+// hook is what Close calls.
+type hook struct{ call func() error }
+
+// OnClose makes Close call f before it detaches, last registered first, unless forget is called before. It returns ErrClosed
+// when it is too late.
+func (h *Heap) OnClose(f func() error) (forget func(), err error) {
+	h.hooks.Lock()
+	defer h.hooks.Unlock()
+	if h.onClose == nil {
+		return nil, ErrClosed
 	}
-	h.onClose = append(h.onClose, f)
-	return nil
+	one := &hook{f}
+	h.onClose = append(h.onClose, one)
+	return func() {
+		h.hooks.Lock()
+		defer h.hooks.Unlock()
+		h.onClose = slices.DeleteFunc(h.onClose, func(x *hook) bool { return x == one })
+	}, nil
 }
 
 // File returns a new descriptor of the heap's file, to be inherited by or sent to another process,
@@ -119,20 +130,21 @@ func (h *Heap) File() (*os.File, error) {
 }
 
 // Close detaches this peer and takes the mapping away. Pointers into the heap must not be used any
-// more, and nobody may be left in what works with them: a goroutine that waits in a queue's Pop or a lock's
-// Lock wakes where there is no memory, and the process ends with a fault. So end the contexts of those who
-// wait, wait until they have returned, and close then. Methods of the heap itself, Watch among them, return.
+// more, and nobody may be left in what works with them, but for those who wait in a queue's Pop or a lock's Lock, or whatever
+// else sleeps: they return with an error, and Close waits for that. The handles of queues are closed. Methods of the heap
+// itself, Watch among them, return.
 //
-// It returns ErrClosed when the heap is closed already. Killed during Close, the process is a dead peer like
-// any other.
+// It returns ErrClosed when the heap is closed already, or is being closed. Killed during Close, the process is a dead peer
+// like any other.
 func (h *Heap) Close() error {
 	hooks, err := h.startClose()
 	if err != nil {
 		return err
 	}
+	h.stays.end()
 	var errs []error
-	for i := len(hooks) - 1; i >= 0; i-- {
-		errs = append(errs, hooks[i]())
+	for _, one := range slices.Backward(hooks) {
+		errs = append(errs, one.call())
 	}
 	h.life.Lock()
 	defer h.life.Unlock()
@@ -143,10 +155,10 @@ func (h *Heap) Close() error {
 	return errors.Join(append(errs, h.release())...)
 }
 
-func (h *Heap) startClose() ([]func() error, error) {
-	h.life.Lock()
-	defer h.life.Unlock()
-	if h.closed || h.onClose == nil {
+func (h *Heap) startClose() ([]*hook, error) {
+	h.hooks.Lock()
+	defer h.hooks.Unlock()
+	if h.onClose == nil {
 		return nil, ErrClosed
 	}
 	hooks := h.onClose
@@ -194,7 +206,7 @@ func (h *Heap) mapRegion() error {
 		return fmt.Errorf("map %s: %w", h.mapped().Name(), err)
 	}
 	h.viewTables(m)
-	h.onClose = []func() error{}
+	h.onClose = []*hook{}
 	return errors.Join(h.advise(), h.mapStandIns())
 }
 

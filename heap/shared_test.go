@@ -125,7 +125,7 @@ func TestExpelled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.OnClose(func() error { t.Error("what is others' by now was given back"); return nil }); err != nil {
+	if _, err := h.OnClose(func() error { t.Error("what is others' by now was given back"); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	h.leases.table[h.peer.Slot()].Holder.Swap(99) // as somebody does who finds it expired

@@ -56,7 +56,7 @@ func (b *Barrier) Wait(ctx context.Context, p Peers) error {
 		return fmt.Errorf("%w: a barrier without parties", ErrCorrupt)
 	}
 	round, at := uint64(0), -1
-	err := b.event.await(ctx, func(attempt) (bool, error) {
+	return b.event.await(ctx, p, func(attempt) (bool, error) {
 		if at < 0 {
 			if round, at = b.arrive(p); at < 0 {
 				b.passed(round) // those who have come may all be dead
@@ -65,14 +65,12 @@ func (b *Barrier) Wait(ctx context.Context, p Peers) error {
 			crashpoint.Hit("lock.barrier.after-arrive")
 		}
 		return b.passed(round), nil
+	}, func(err error) error {
+		if at < 0 || b.leave(p, round, at) {
+			return err
+		}
+		return nil // they went on just now
 	})
-	if err == nil || at < 0 {
-		return err
-	}
-	if b.leave(p, round, at) {
-		return err
-	}
-	return nil // they went on just now
 }
 
 // leave takes back that the caller has come, and reports false when the round is over all the same.

@@ -6,6 +6,7 @@ import (
 	"structs"
 	"time"
 
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/sys"
 )
@@ -20,21 +21,31 @@ type Cond struct {
 // Wait gives the mutex back, sleeps until somebody signals, and takes the mutex again. It may return
 // without a signal, and does so every half second, in case who was to signal died: look at the condition
 // in a loop. With ctx's error the mutex is held again too, unless that cannot be had either: every
-// other error is one of Mutex.Unlock or Mutex.Lock, of which ErrOwnerDied means that it is held.
+// other error is one of Mutex.Unlock or Mutex.Lock, of which ErrOwnerDied means that it is held, and heap.ErrClosed that
+// there is nothing to hold any more.
 func (c *Cond) Wait(ctx context.Context, p Peers, m *Mutex) error {
 	if _, err := writer(p); err != nil {
 		return err
 	}
+	over, leave, err := c.event.stay(p)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	seq := c.event.seq.Load()
 	c.event.waiting.Swap(1)
 	if err := m.Unlock(p); err != nil {
 		return err
 	}
 	crashpoint.Hit("lock.cond.after-unlock")
-	stop := sys.WhenDone(ctx, func() { c.event.wakeAlways(all) })
-	err := sys.Wait(&c.event.seq, seq, until(ctx, longestSleep))
-	stop()
+	if !over() {
+		stop := sys.WhenDone(ctx, func() { c.event.wakeAlways(all) })
+		err = sys.Wait(&c.event.seq, seq, until(ctx, longestSleep))
+		stop()
+	}
 	switch {
+	case over():
+		return heap.ErrClosed
 	case errors.Is(err, sys.ErrTimeout):
 		err = nil
 	case err == nil && ended(ctx) != nil:

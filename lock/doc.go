@@ -24,8 +24,8 @@
 // Waiters spin for some microseconds and then sleep on a word that the processes share, with a context. An
 // unlock makes no system call when nobody sleeps. A sleep lasts half a second at most; then the waiter
 // looks whether the holder lives. So a death is noticed within a millisecond by who has just begun to
-// wait, and within half a second by who has waited long. Who waits must have returned before the heap is
-// closed: see heap.Heap.Close.
+// wait, and within half a second by who has waited long. When this process closes the heap,
+// its waits end with heap.ErrClosed before that.
 //
 // # Order
 //

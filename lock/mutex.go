@@ -62,14 +62,14 @@ func (m *Mutex) TryLock(p Peers) error {
 }
 
 func (m *Mutex) lockSlow(ctx context.Context, p Peers) error {
-	return m.event.await(ctx, func(a attempt) (bool, error) {
+	return m.event.await(ctx, p, func(a attempt) (bool, error) {
 		for {
 			done, err := m.try(p, a)
 			if done || err != nil || !a.sleepy || m.wantWake(a.overdue) {
 				return done, err
 			}
 		}
-	})
+	}, nil)
 }
 
 // try takes the lock if it is free, and that of a dead owner if it is time to ask.

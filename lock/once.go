@@ -29,10 +29,10 @@ func (o *Once) Do(ctx context.Context, p Peers, f func(again bool) error) error 
 		return err
 	}
 	run, again := false, false
-	err := o.event.await(ctx, func(a attempt) (done bool, err error) {
+	err := o.event.await(ctx, p, func(a attempt) (done bool, err error) {
 		done, run, again, err = o.try(p, a.overdue)
 		return done, err
-	})
+	}, nil)
 	if err != nil || !run {
 		return err
 	}

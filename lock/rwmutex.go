@@ -33,7 +33,7 @@ func (rw *RWMutex) RLock(ctx context.Context, p Peers) error {
 	if err != nil {
 		return err
 	}
-	return rw.writer.event.await(ctx, func(a attempt) (bool, error) {
+	return rw.writer.event.await(ctx, p, func(a attempt) (bool, error) {
 		if busy, err := rw.written(p, a.overdue); busy || err != nil {
 			return false, err
 		}
@@ -48,7 +48,7 @@ func (rw *RWMutex) RLock(ctx context.Context, p Peers) error {
 		rw.readers[at].CompareAndSwap(own, 0)
 		rw.writer.event.wake(all)
 		return false, nil
-	})
+	}, nil)
 }
 
 // written reports whether a writer has the lock, or ErrOwnerDied when it is dead.
@@ -92,16 +92,15 @@ func (rw *RWMutex) Lock(ctx context.Context, p Peers) error {
 		return err
 	}
 	if e := rw.drain(ctx, p); e != nil {
-		rw.writer.abandon(p)
 		return e
 	}
 	return err
 }
 
-// drain waits until no reader is left.
+// drain waits until no reader is left, or gives the lock back.
 func (rw *RWMutex) drain(ctx context.Context, p Peers) error {
 	at := 0
-	return rw.writer.event.await(ctx, func(a attempt) (bool, error) {
+	return rw.writer.event.await(ctx, p, func(a attempt) (bool, error) {
 		for ; at < len(rw.readers); at++ {
 			w := rw.readers[at].Load()
 			if w == 0 {
@@ -115,6 +114,9 @@ func (rw *RWMutex) drain(ctx context.Context, p Peers) error {
 			crashpoint.Hit("lock.rw.after-forget")
 		}
 		return true, nil
+	}, func(err error) error {
+		rw.writer.abandon(p)
+		return err
 	})
 }
 

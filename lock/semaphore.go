@@ -39,10 +39,10 @@ func (s *Semaphore) Acquire(ctx context.Context, p Peers) error {
 	if err != nil {
 		return err
 	}
-	return s.event.await(ctx, func(a attempt) (bool, error) {
+	return s.event.await(ctx, p, func(a attempt) (bool, error) {
 		at, err := s.table().take(p, own, a.overdue)
 		return err == nil && at >= 0, err
-	})
+	}, nil)
 }
 
 // TryAcquire takes a permit, that of a dead holder too, or returns ErrLocked.

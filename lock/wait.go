@@ -6,6 +6,7 @@ import (
 	"structs"
 	"time"
 
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/crashpoint"
 	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/sys"
@@ -65,14 +66,47 @@ type attempt struct {
 	overdue bool // it has slept for a while since the last time, so it is time to ask who is alive
 }
 
-// await calls try until it reports true or fails, spinning first and sleeping then.
-func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) error {
+// closable is a Peers whose memory somebody may take away: a heap.
+type closable interface {
+	Stay(*heap.Stay) error
+}
+
+// stay keeps the event where it is until leave. over reports whether it must not sleep any more.
+func (e *event) stay(p Peers) (over func() bool, leave func(), err error) {
+	s := &heap.Stay{Wake: func() { e.wakeAlways(all) }}
+	if h, ok := p.(closable); ok {
+		err = h.Stay(s)
+	}
+	return s.Over, s.Leave, err
+}
+
+// await calls try until it reports true or fails, spinning first and sleeping then. It returns heap.ErrClosed when the
+// heap is closed meanwhile. undo, if there is one, is given an error of try's and what has kept it from going on, and
+// returns what await returns.
+func (e *event) await(ctx context.Context, p Peers, try func(attempt) (bool, error), undo func(error) error) error {
 	for range spinTurns {
 		if done, err := try(attempt{}); done || err != nil {
-			return err
+			return undone(err, undo)
 		}
 		mem.Pause(spinPauses)
 	}
+	over, leave, err := e.stay(p)
+	if err != nil {
+		return err // there may be nothing left to undo anything in
+	}
+	defer leave()
+	return undone(e.sleep(ctx, over, try), undo)
+}
+
+func undone(err error, undo func(error) error) error {
+	if err == nil || undo == nil {
+		return err
+	}
+	return undo(err)
+}
+
+// sleep is await's second half.
+func (e *event) sleep(ctx context.Context, over func() bool, try func(attempt) (bool, error)) error {
 	defer sys.WhenDone(ctx, func() { e.wakeAlways(all) })()
 	next, asked := attempt{sleepy: true}, time.Now()
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
@@ -84,6 +118,9 @@ func (e *event) await(ctx context.Context, try func(attempt) (bool, error)) erro
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if over() {
+			return heap.ErrClosed
 		}
 		err := sys.Wait(&e.seq, seq, until(ctx, nap))
 		switch {

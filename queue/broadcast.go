@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
+	"weak"
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
@@ -132,6 +134,7 @@ type Writer struct {
 	mask   uint64
 	line   bool // a slot is a line of 64 bytes
 	handle handle
+	tie    tie
 }
 
 // Writer returns the ring's writer. It returns ErrTaken as long as another one lives.
@@ -145,10 +148,14 @@ func (b *Broadcast) Writer() (*Writer, error) {
 		at++
 	}
 	b.q.head.Tail.StoreRelease(at)
-	return &Writer{
+	w := &Writer{
 		ring: b, at: at, state: &b.q.head.State, tail: &b.q.head.Tail, slots: b.q.slots, mask: b.mask,
 		line: b.words == lineSlots, handle: h,
-	}, nil
+	}
+	if w.tie, err = newTie(b.q.region, w.detach); err != nil {
+		return nil, errors.Join(err, w.detach())
+	}
+	return w, nil
 }
 
 // Write writes a record of at most Words words; what is missing is zero. It never waits. It returns
@@ -219,7 +226,9 @@ func (w *Writer) publish(sequence *mem.Word, state uint64) {
 }
 
 // Close gives the handle back. It returns ErrDetached when that has been done.
-func (w *Writer) Close() error {
+func (w *Writer) Close() error { return w.tie.close(w.detach) }
+
+func (w *Writer) detach() error {
 	if w.ring == nil {
 		return ErrDetached
 	}
@@ -241,13 +250,34 @@ type Reader struct {
 func (b *Broadcast) Reader() *Reader {
 	r := &Reader{ring: b, at: b.q.head.Tail.Load()}
 	r.waiter = newWaiter(b.q, ConsumerRole, func() bool { return false })
+	r.tie()
 	return r
+}
+
+// tie makes Heap.Close close the reader, which has nothing to give back, and so need not be closed by who has done with it.
+func (r *Reader) tie() {
+	reader := weak.Make(r)
+	t, err := newTie(r.ring.q.region, func() error {
+		if r := reader.Value(); r != nil {
+			r.ring = nil
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		r.ring = nil
+	case t.heap != nil:
+		runtime.AddCleanup(r, func(forget func()) { forget() }, t.forget)
+	}
 }
 
 // TryRead copies the next record into record, which is as long as a record or shorter. It returns how many
 // records have been lost since the last one, and ErrEmpty when there is none yet. A sequence that no
-// writer can have written is ErrCorrupt.
+// writer can have written is ErrCorrupt. ErrDetached says that the heap is closed.
 func (r *Reader) TryRead(record []uint64) (lost uint64, err error) {
+	if r.ring == nil {
+		return 0, ErrDetached
+	}
 	for range 64 { // a writer that overwrites under the reader's eyes each time is fast indeed
 		slot := r.ring.slot(r.at)
 		sequence := slot[0].Load()
@@ -311,6 +341,9 @@ func (r *Reader) goOn(written uint64) {
 // error, and ErrNoProducers when the writer has died. Who sleeps has to say so in the ring: in a heap that is
 // open for reading alone it returns heap.ErrReadOnly, and TryRead works.
 func (r *Reader) Read(ctx context.Context, record []uint64) (lost uint64, err error) {
+	if r.ring == nil {
+		return 0, ErrDetached
+	}
 	if err := mayWrite(r.ring.q.region); err != nil {
 		return 0, err
 	}
@@ -325,5 +358,10 @@ func (r *Reader) Read(ctx context.Context, record []uint64) (lost uint64, err er
 func (r *Reader) SetSpin(d time.Duration) { r.waiter.setSpin(d) }
 
 // Pending returns how many records have been written that the reader has neither read nor counted as
-// lost.
-func (r *Reader) Pending() uint64 { return r.ring.Written() - r.at + r.lost }
+// lost, and 0 when the heap is closed.
+func (r *Reader) Pending() uint64 {
+	if r.ring == nil {
+		return 0
+	}
+	return r.ring.Written() - r.at + r.lost
+}

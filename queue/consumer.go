@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/shmheap/shmheap/internal/mem"
@@ -18,6 +19,7 @@ type Consumer struct {
 	single bool  // nobody else pops: stores will do
 	hand   *Hand // who pops, nil for nobody in particular
 	handle handle
+	tie    tie
 	idle   cursor // where the queue was empty last
 	waiter waiter
 
@@ -41,6 +43,9 @@ func (q *Queue) Consumer() (*Consumer, error) {
 		c.stretch = stretchOf(len(q.slots))
 	}
 	c.waiter = newWaiter(q, ConsumerRole, c.hasMore)
+	if c.tie, err = newTie(q.region, c.detach); err != nil {
+		return nil, errors.Join(err, c.detach())
+	}
 	return c, nil
 }
 
@@ -49,7 +54,7 @@ func (q *Queue) Consumer() (*Consumer, error) {
 // behind it. Killed at any point, the consumer has popped or has not; what it has popped is lost with
 // it, unless it popped with a Hand.
 func (c *Consumer) TryPop() (uint64, error) {
-	if c.single && c.state.Load()&StatePushSleep == 0 && c.hand == nil && c.slots != nil {
+	if c.single && c.state.Load()&StatePushSleep == 0 && c.hand == nil {
 		s := &c.slots[c.at.index]
 		w := s.Load()
 		if offset := w & valueMask * Unit; w&^valueMask == c.at.lap|slotFull && offset-c.first < c.span {
@@ -194,7 +199,7 @@ func (c *Consumer) taken(offset uint64) (uint64, error) {
 // may give the producer some microseconds before it takes less than it could.
 func (c *Consumer) TryPopAll(offsets []uint64) (int, error) {
 	n := 0
-	if c.single && c.hand == nil && c.state.Load()&StatePushSleep == 0 && c.slots != nil {
+	if c.single && c.hand == nil && c.state.Load()&StatePushSleep == 0 {
 		n = c.popRun(offsets)
 	}
 	if n > 0 {
@@ -259,12 +264,14 @@ func (c *Consumer) popLines(offsets []uint64) int {
 }
 
 // Close gives the handle back. It returns ErrDetached when that has been done.
-func (c *Consumer) Close() error {
+func (c *Consumer) Close() error { return c.tie.close(c.detach) }
+
+func (c *Consumer) detach() error {
 	if c.q == nil {
 		return ErrDetached
 	}
 	c.q.raise(&c.q.head.Head, c.at)
 	c.q.detach(c.handle)
-	c.slots, c.q = nil, nil
+	c.slots, c.q, c.single = nil, nil, false // so that nothing looks at the state
 	return nil
 }

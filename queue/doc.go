@@ -59,8 +59,8 @@
 //
 // Queue, Hands, Broadcast and Mailbox may be used by any number of goroutines, handles and hands by one at a
 // time. There are no locks but Hands.Recover's, which is held by one process at a time and waited for by
-// none. All calls must have returned before the heap is closed: who waits has a context for that, see
-// heap.Heap.Close.
+// none. Heap.Close ends the waits of its own process and closes its handles and hands: ErrDetached. Other
+// calls must have returned before.
 //
 // The idea of a word that is claim and publish in one is used, with an index beside it, by many bounded
 // queues after Dmitry Vyukov's; that a stalled CAS must leave evidence for recovery is from Attiya,

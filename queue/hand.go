@@ -24,6 +24,7 @@ type Hand struct {
 	record *Record
 	intent uint64 // the last number
 	closed bool
+	tie    tie
 }
 
 // The hand's record is written in an order that tells, after a kill at any point, where the block is:
@@ -93,7 +94,10 @@ func (h *Hand) address(off uint64) uint64 { return uint64(h.hands.region.Memory(
 
 // Held returns the offset of the block in the hand, 0 for none and when the hand is closed.
 func (h *Hand) Held() uint64 {
-	if at := h.record.Held.Peek(); at != 0 && !h.closed { // else the record may be another one's
+	if h.closed { // the record may be another one's
+		return 0
+	}
+	if at := h.record.Held.Peek(); at != 0 {
 		return at - h.address(0)
 	}
 	return 0
@@ -168,13 +172,20 @@ func (h *Hands) heldWord(id int) uint64 {
 // Close gives the hand back. It returns ErrHolds when there is a block in it, and ErrDetached when it is
 // closed.
 func (h *Hand) Close() error {
-	switch {
-	case h.closed:
-		return ErrDetached
-	case h.record.Held.Peek() != 0:
+	if h.Held() != 0 {
 		return ErrHolds
 	}
+	return h.tie.close(h.detach)
+}
+
+// detach leaves a hand that holds something to recovery.
+func (h *Hand) detach() error {
+	if h.closed {
+		return ErrDetached
+	}
 	h.closed = true
-	h.record.Owner.StoreRelease(0)
+	if h.record.Held.Peek() == 0 {
+		h.record.Owner.StoreRelease(0)
+	}
 	return nil
 }

@@ -133,7 +133,12 @@ func (h *Hands) takeRecord() (*Hand, error) {
 			crashpoint.Hit("queue.hand.after-take")
 			r.Held.StoreRelease(0) // it is, but for damage
 			r.Verdict.StoreRelease(r.Intent.Load())
-			return &Hand{hands: h, blocks: h.blocks, id: id, record: r, intent: r.Intent.Load() &^ intentMask}, nil
+			hand := &Hand{hands: h, blocks: h.blocks, id: id, record: r, intent: r.Intent.Load() &^ intentMask}
+			var err error
+			if hand.tie, err = newTie(h.region, hand.detach); err != nil {
+				return nil, errors.Join(err, hand.detach())
+			}
+			return hand, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: all %d hands are taken", ErrTooMany, len(h.records)-1)

@@ -113,30 +113,35 @@ type side struct {
 	// other is the bit of State that the other side sets, otherBell where it sleeps.
 	other     uint64
 	otherBell *Bell
+	tie       tie
 }
 
 // attach makes this process one end of the mailbox, unless a live one has it. The word of one that died stays until
 // then, and tells the other side.
-func (m *Mailbox) attach(role Role) (side, error) {
+func (m *Mailbox) attach(role Role) (*side, error) {
 	if err := mayWrite(m.region); err != nil {
-		return side{}, err
+		return nil, err
 	}
-	s := side{box: m.box, own: &m.box.Owners[role], owner: handleOwner(role, m.region.Peer()), mine: uint64(role)}
+	s := &side{box: m.box, own: &m.box.Owners[role], owner: handleOwner(role, m.region.Peer()), mine: uint64(role)}
 	old := s.own.Load()
 	alive, err := handleAlive(m.region, old)
 	if err != nil {
-		return side{}, err
+		return nil, err
 	}
 	if alive || !s.own.CompareAndSwap(old, s.owner) {
-		return side{}, ErrTaken
+		return nil, ErrTaken
 	}
-	s.waiter = waiter{role: role, bereft: m.bereft, state: &m.box.State, bell: &m.box.Replies, sticky: StatePushSleep}
+	s.waiter = waiter{role: role, bereft: m.bereft, state: &m.box.State, sticky: StatePushSleep}
+	bell := &m.box.Replies
 	s.other, s.otherBell = StatePopSleep, &m.box.Requests
 	if role == ConsumerRole {
-		s.waiter.bell, s.waiter.sticky = &m.box.Requests, StatePopSleep
-		s.other, s.otherBell = StatePushSleep, &m.box.Replies
+		s.waiter.sticky = StatePopSleep
+		bell, s.other, s.otherBell = &m.box.Requests, StatePushSleep, &m.box.Replies
 	}
-	s.waiter.setSpin(DefaultSpin)
+	s.waiter.waitAt(m.region, bell)
+	if s.tie, err = newTie(m.region, s.detach); err != nil {
+		return nil, errors.Join(err, s.detach())
+	}
 	return s, nil
 }
 
@@ -205,7 +210,9 @@ func (s *side) read(words []uint64) {
 	}
 }
 
-func (s *side) close() error {
+func (s *side) close() error { return s.tie.close(s.detach) }
+
+func (s *side) detach() error {
 	if s.closed || !s.own.CompareAndSwap(s.owner, 0) {
 		return ErrDetached
 	}
@@ -214,7 +221,7 @@ func (s *side) close() error {
 }
 
 // Client asks. One goroutine may use it at a time.
-type Client struct{ side side }
+type Client struct{ side *side }
 
 // Client makes this process the mailbox's client. It returns ErrTaken as long as another one lives.
 func (m *Mailbox) Client() (*Client, error) {
@@ -251,7 +258,7 @@ func (c *Client) SetSpin(d time.Duration) { c.side.waiter.setSpin(d) }
 func (c *Client) Close() error { return c.side.close() }
 
 // Server answers. One goroutine may use it at a time.
-type Server struct{ side side }
+type Server struct{ side *side }
 
 // Server makes this process the mailbox's server. It returns ErrTaken as long as another one lives.
 func (m *Mailbox) Server() (*Server, error) {

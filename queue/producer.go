@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -23,6 +24,7 @@ type Producer struct {
 	by     uint64
 	hand   *Hand // whose elements these are, nil for nobody
 	handle handle
+	tie    tie
 	seen   *seen
 	waiter waiter
 	notify *os.File // see Watch, nil for nothing
@@ -49,6 +51,9 @@ func (q *Queue) Producer() (*Producer, error) {
 		p.stretch = stretchOf(len(q.slots))
 	}
 	p.waiter = newWaiter(q, ProducerRole, p.hasRoom)
+	if p.tie, err = newTie(q.region, p.detach); err != nil {
+		return nil, errors.Join(err, p.detach())
+	}
 	return p, nil
 }
 
@@ -279,7 +284,9 @@ func (p *Producer) pushSome(slots []mem.Word, batch []uint64) int {
 }
 
 // Close gives the handle back. The queue goes on. It returns ErrDetached when that has been done.
-func (p *Producer) Close() error {
+func (p *Producer) Close() error { return p.tie.close(p.detach) }
+
+func (p *Producer) detach() error {
 	if p.q == nil {
 		return ErrDetached
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/mem"
 	"github.com/shmheap/shmheap/internal/sys"
 )
@@ -27,6 +28,8 @@ const (
 
 // waiter is what a handle waits with.
 type waiter struct {
+	heap    closable // where it stays meanwhile, nil where nobody takes the memory away
+	stay    heap.Stay
 	role    Role
 	bereft  func(Role) (bool, error) // whether all of a role have died
 	bell    *Bell
@@ -40,18 +43,26 @@ type waiter struct {
 }
 
 func newWaiter(q *Queue, role Role, more func() bool) waiter {
-	w := waiter{role: role, bereft: q.bereft, more: more, state: &q.head.State, bell: &q.head.Pops, sticky: StatePopSleep, several: q.kind >= MPMC}
+	w := waiter{role: role, bereft: q.bereft, more: more, state: &q.head.State, sticky: StatePopSleep, several: q.kind >= MPMC}
+	bell := &q.head.Pops
 	if role == ProducerRole {
-		w.bell, w.sticky, w.several = &q.head.Pushes, StatePushSleep, q.kind != SPSC
+		bell, w.sticky, w.several = &q.head.Pushes, StatePushSleep, q.kind != SPSC
 	}
-	w.setSpin(DefaultSpin)
+	w.waitAt(q.region, bell)
 	return w
+}
+
+// waitAt says where the waiter sleeps.
+func (w *waiter) waitAt(r region, b *Bell) {
+	w.heap, _ = r.(closable)
+	w.bell, w.stay.Wake = b, b.ringAll
+	w.setSpin(DefaultSpin)
 }
 
 func (w *waiter) setSpin(d time.Duration) { w.spin, w.budget = d, d }
 
-// await calls try until it is done or fails with another error than busy itself, or until ctx is done or the
-// other side has died: by spinning, then in its sleep. It tries at least once.
+// await calls try until it is done or fails with another error than busy itself, or until ctx is done, the
+// other side has died or the heap is being closed: by spinning, then in its sleep. It tries at least once.
 func (w *waiter) await(ctx context.Context, busy error, try func() error) error {
 	for range eagerLooks {
 		if err := try(); err != busy || w.budget <= 0 {
@@ -63,6 +74,12 @@ func (w *waiter) await(ctx context.Context, busy error, try func() error) error 
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if w.heap != nil {
+		if err := w.heap.Stay(&w.stay); err != nil {
+			return fmt.Errorf("%w: %w", ErrDetached, err)
+		}
+		defer w.stay.Leave()
 	}
 	if err := w.spinFor(ctx, w.budget, busy, try); err != busy {
 		return err
@@ -82,7 +99,7 @@ func (w *waiter) spinFor(ctx context.Context, d time.Duration, busy error, try f
 				return err
 			}
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
+		if time.Now().After(end) || ctx.Err() != nil || w.stay.Over() {
 			return busy
 		}
 	}
@@ -91,7 +108,7 @@ func (w *waiter) spinFor(ctx context.Context, d time.Duration, busy error, try f
 // sleep asks whether the other side is alive after a sleep that nobody has ended, and now and then when others' wakes keep
 // it from sleeping for long.
 func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error {
-	defer sys.WhenDone(ctx, w.bell.ringAll)()
+	defer sys.WhenDone(ctx, w.stay.Wake)()
 	if w.state.Load()&w.sticky == 0 {
 		w.state.Or(w.sticky)
 	}
@@ -105,6 +122,9 @@ func (w *waiter) sleep(ctx context.Context, busy error, try func() error) error 
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if w.stay.Over() {
+			return ErrDetached
 		}
 		err := w.bell.sleep(seq, untilDeadline(ctx, nap))
 		switch {

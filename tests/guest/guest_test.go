@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/shmheap/shmheap/internal/guest"
@@ -21,6 +22,12 @@ func shell(l *lab.Lab) {
 	for _, applet := range []string{"sh", "cat", "env", "true", "stty", "sleep", "echo", "kill"} {
 		l.Add(guest.File{Path: "/bin/" + applet, Link: "busybox"})
 	}
+}
+
+// document adds what tests compare layouts with.
+func document(l *lab.Lab) {
+	const format = "doc/format.md"
+	l.Add(guest.File{Path: "/src/" + format, Host: filepath.Join(lab.Root, format)})
 }
 
 // nodes are the arguments that give a machine of two processors two nodes, with half of the memory each.
@@ -47,6 +54,7 @@ func TestARM64(t *testing.T) {
 	l := lab.Debian(t, "arm64", "6.12")
 	l.Guest.Memory = 2048
 	shell(l)
+	document(l)
 	l.Program("shmheap", "cmd/shmheap")
 	l.Program("go-static", "tests/launch/prober")
 	l.Program("go-pie", "tests/launch/prober", "-buildmode=pie")

@@ -1,10 +1,8 @@
 package guest
 
 import (
-	"path/filepath"
 	"testing"
 
-	"github.com/shmheap/shmheap/internal/guest"
 	"github.com/shmheap/shmheap/internal/guest/lab"
 )
 
@@ -15,8 +13,7 @@ func TestLargePages(t *testing.T) {
 	l.Guest.Memory = 3072
 	shell(l)
 	l.Program("shmheap", "cmd/shmheap")
-	const format = "doc/format.md" // which tests compare layouts with
-	l.Add(guest.File{Path: "/src/" + format, Host: filepath.Join(lab.Root, format)})
+	document(l)
 	for _, pkg := range []string{"probe", "internal/sys", "internal/mem", "internal/layout", "heap", "alloc", "queue", "lock",
 		"tests/blackbox", "tests/lock", "tests/queue"} {
 		l.Test(pkg, quick(""))

@@ -33,21 +33,24 @@ func TestTopOnce(t *testing.T) {
 		}
 		Cells []struct{ Kind string }
 	}
-	out, err := w.shmheap("top", "orders", "--once", "--json").Output()
-	if err == nil {
-		err = json.Unmarshal(out, &s)
-	}
-	if err != nil || len(s.Peers) != 1 || len(s.Queues) != 1 || len(s.Cells) == 0 {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if p := s.Peers[0]; p.PID != w.worker.Process.Pid || p.Program != "churn" || !p.Alive || p.Held < 300_000 || p.AllocRate <= 0 {
+	w.until("the worker is at work", func() bool {
+		out, err := w.shmheap("top", "orders", "--once", "--json").Output()
+		if err == nil {
+			err = json.Unmarshal(out, &s)
+		}
+		if err != nil || len(s.Peers) != 1 || len(s.Cells) == 0 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return len(s.Queues) == 1 && s.Queues[0].PushRate > 0 && s.Peers[0].AllocRate > 0
+	})
+	if p := s.Peers[0]; p.PID != w.worker.Process.Pid || p.Program != "churn" || !p.Alive || p.Held < 300_000 {
 		t.Errorf("%+v", p)
 	}
-	if q := s.Queues[0]; q.Root != "jobs" || q.Kind != "mpmc" || q.Depth < 9 || q.Depth > 12 || q.PushRate <= 0 || len(q.Producers) != 1 {
+	if q := s.Queues[0]; q.Root != "jobs" || q.Kind != "mpmc" || q.Depth < 9 || q.Depth > 12 || len(q.Producers) != 1 {
 		t.Errorf("%+v", q)
 	}
 	w.kill()
-	out, err = w.shmheap("top", "orders", "--once", "--interval", "100ms").Output()
+	out, err := w.shmheap("top", "orders", "--once", "--interval", "100ms").Output()
 	if err != nil || !regexp.MustCompile(`(?m)^ .* dead +0\.[0-9]+ +churn$`).Match(out) || !strings.Contains(string(out), "TTTT") {
 		t.Errorf("%v\n%s", err, out)
 	}

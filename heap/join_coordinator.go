@@ -316,10 +316,7 @@ func (c *coordinator) commit() (*Heap, error) {
 // fail tells everyone that there will be no heap, and returns the error for this process. The others know who came.
 func (c *coordinator) fail(code string, err error) error {
 	c.abort()
-	reason := err.Error()
-	if n := len(c.story.Refused); n > 0 {
-		reason = fmt.Sprintf("%s; %d proposals were refused, the last: %s", reason, n, c.story.Refused[n-1])
-	}
+	reason := err.Error() + c.story.refusals()
 	for g := range c.guests {
 		c.tell(g, &message{Kind: failKind, Code: code, Reason: cutText(reason)})
 	}

@@ -49,13 +49,20 @@ func (e *JoinError) Error() string {
 	if len(e.Silent) > 0 {
 		fmt.Fprintf(&b, "; no answer from%s", list(e.Silent))
 	}
-	if n := len(e.Refused); n > 0 {
-		fmt.Fprintf(&b, "; %d proposals were refused, the last: %s", n, e.Refused[n-1])
-	}
+	b.WriteString(e.refusals())
 	if n := len(e.Disagreed); n > 0 {
 		fmt.Fprintf(&b, "; %d more wanted another heap, the last: %s", n, e.Disagreed[n-1])
 	}
 	return fmt.Sprintf("%s: %v", b.String(), e.Err)
+}
+
+// refusals says what came of proposals, as the end of a sentence.
+func (e *JoinError) refusals() string {
+	n := len(e.Refused)
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d proposals were refused, the last: %s", n, e.Refused[n-1])
 }
 
 // Unwrap returns the reason.

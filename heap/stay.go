@@ -3,10 +3,10 @@ package heap
 import "sync"
 
 // Stay is a time in which somebody looks at the mapping again and again, or sleeps in it, for the packages that build on
-// this one. Close wakes who stays and waits for him to leave. The zero value with Wake is ready for Heap.Stay, once at a
-// time; one that nobody has let stay, as in memory that does not go away, is never over.
+// this one. Close wakes who stays and waits for him to leave. The zero value is ready for Heap.Stay, once at a time; one
+// that nobody has let stay, as in memory that does not go away, is never over.
 type Stay struct {
-	// Wake ends his sleep. It is not called any more when Leave has returned, and must not wait for who stays.
+	// Wake ends his sleep, nil where he does not sleep. It is not called any more when Leave has returned, and must not wait for who stays.
 	Wake func()
 	at   *stays
 }
@@ -16,7 +16,7 @@ type stays struct {
 	mu   sync.Mutex
 	all  map[*Stay]struct{}
 	over bool
-	gone chan struct{} // closed when it is over and nobody is left
+	left sync.WaitGroup // for all; nobody is added once it is over
 }
 
 // Stay keeps the mapping in place until s.Leave. Who stays asks s.Over after he has announced his sleep and before he sleeps.
@@ -31,6 +31,7 @@ func (h *Heap) Stay(s *Stay) error {
 		h.stays.all = make(map[*Stay]struct{})
 	}
 	h.stays.all[s] = struct{}{}
+	h.stays.left.Add(1)
 	s.at = &h.stays
 	return nil
 }
@@ -53,22 +54,19 @@ func (s *Stay) Leave() {
 	s.at.mu.Lock()
 	defer s.at.mu.Unlock()
 	delete(s.at.all, s)
-	if s.at.over && len(s.at.all) == 0 {
-		close(s.at.gone)
-	}
+	s.at.left.Done()
 	s.at = nil
 }
 
 // end wakes all who stay and waits until they have left.
 func (s *stays) end() {
 	s.mu.Lock()
-	s.over, s.gone = true, make(chan struct{})
+	s.over = true
 	for one := range s.all {
-		one.Wake()
-	}
-	if len(s.all) == 0 {
-		close(s.gone)
+		if one.Wake != nil {
+			one.Wake()
+		}
 	}
 	s.mu.Unlock()
-	<-s.gone
+	s.left.Wait()
 }

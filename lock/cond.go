@@ -27,24 +27,24 @@ func (c *Cond) Wait(ctx context.Context, p Peers, m *Mutex) error {
 	if _, err := writer(p); err != nil {
 		return err
 	}
-	over, leave, err := c.event.stay(p)
+	stay, err := c.event.stay(p)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer stay.Leave()
 	seq := c.event.seq.Load()
 	c.event.waiting.Swap(1)
 	if err := m.Unlock(p); err != nil {
 		return err
 	}
 	crashpoint.Hit("lock.cond.after-unlock")
-	if !over() {
-		stop := sys.WhenDone(ctx, func() { c.event.wakeAlways(all) })
+	if !stay.Over() {
+		stop := sys.WhenDone(ctx, stay.Wake)
 		err = sys.Wait(&c.event.seq, seq, until(ctx, longestSleep))
 		stop()
 	}
 	switch {
-	case over():
+	case stay.Over():
 		return heap.ErrClosed
 	case errors.Is(err, sys.ErrTimeout):
 		err = nil

@@ -71,13 +71,13 @@ type closable interface {
 	Stay(*heap.Stay) error
 }
 
-// stay keeps the event where it is until leave. over reports whether it must not sleep any more.
-func (e *event) stay(p Peers) (over func() bool, leave func(), err error) {
-	s := &heap.Stay{Wake: func() { e.wakeAlways(all) }}
+// stay keeps the event where it is until the caller leaves, who must not sleep any more when it is over.
+func (e *event) stay(p Peers) (s *heap.Stay, err error) {
+	s = &heap.Stay{Wake: func() { e.wakeAlways(all) }}
 	if h, ok := p.(closable); ok {
 		err = h.Stay(s)
 	}
-	return s.Over, s.Leave, err
+	return s, err
 }
 
 // await calls try until it reports true or fails, spinning first and sleeping then. It returns heap.ErrClosed when the
@@ -90,12 +90,12 @@ func (e *event) await(ctx context.Context, p Peers, try func(attempt) (bool, err
 		}
 		mem.Pause(spinPauses)
 	}
-	over, leave, err := e.stay(p)
+	stay, err := e.stay(p)
 	if err != nil {
 		return err // there may be nothing left to undo anything in
 	}
-	defer leave()
-	return undone(e.sleep(ctx, over, try), undo)
+	defer stay.Leave()
+	return undone(e.sleep(ctx, stay, try), undo)
 }
 
 func undone(err error, undo func(error) error) error {
@@ -106,8 +106,8 @@ func undone(err error, undo func(error) error) error {
 }
 
 // sleep is await's second half.
-func (e *event) sleep(ctx context.Context, over func() bool, try func(attempt) (bool, error)) error {
-	defer sys.WhenDone(ctx, func() { e.wakeAlways(all) })()
+func (e *event) sleep(ctx context.Context, stay *heap.Stay, try func(attempt) (bool, error)) error {
+	defer sys.WhenDone(ctx, stay.Wake)()
 	next, asked := attempt{sleepy: true}, time.Now()
 	for nap := shortestSleep; ; nap = min(2*nap, longestSleep) {
 		seq := e.seq.Load()
@@ -119,7 +119,7 @@ func (e *event) sleep(ctx context.Context, over func() bool, try func(attempt) (
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if over() {
+		if stay.Over() {
 			return heap.ErrClosed
 		}
 		err := sys.Wait(&e.seq, seq, until(ctx, nap))

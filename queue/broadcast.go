@@ -153,7 +153,7 @@ func (b *Broadcast) Writer() (*Writer, error) {
 		line: b.words == lineSlots, handle: h,
 	}
 	if w.tie, err = newTie(b.q.region, w.detach); err != nil {
-		return nil, errors.Join(err, w.detach())
+		return nil, err
 	}
 	return w, nil
 }
@@ -263,10 +263,7 @@ func (r *Reader) tie() {
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		r.ring = nil
-	case t.heap != nil:
+	if err == nil && t.heap != nil {
 		runtime.AddCleanup(r, func(forget func()) { forget() }, t.forget)
 	}
 }

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/shmheap/shmheap/internal/mem"
@@ -44,7 +43,7 @@ func (q *Queue) Consumer() (*Consumer, error) {
 	}
 	c.waiter = newWaiter(q, ConsumerRole, c.hasMore)
 	if c.tie, err = newTie(q.region, c.detach); err != nil {
-		return nil, errors.Join(err, c.detach())
+		return nil, err
 	}
 	return c, nil
 }

@@ -136,7 +136,7 @@ func (h *Hands) takeRecord() (*Hand, error) {
 			hand := &Hand{hands: h, blocks: h.blocks, id: id, record: r, intent: r.Intent.Load() &^ intentMask}
 			var err error
 			if hand.tie, err = newTie(h.region, hand.detach); err != nil {
-				return nil, errors.Join(err, hand.detach())
+				return nil, err
 			}
 			return hand, nil
 		}

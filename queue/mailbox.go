@@ -140,7 +140,7 @@ func (m *Mailbox) attach(role Role) (*side, error) {
 	}
 	s.waiter.waitAt(m.region, bell)
 	if s.tie, err = newTie(m.region, s.detach); err != nil {
-		return nil, errors.Join(err, s.detach())
+		return nil, err
 	}
 	return s, nil
 }

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -52,7 +51,7 @@ func (q *Queue) Producer() (*Producer, error) {
 	}
 	p.waiter = newWaiter(q, ProducerRole, p.hasRoom)
 	if p.tie, err = newTie(q.region, p.detach); err != nil {
-		return nil, errors.Join(err, p.detach())
+		return nil, err
 	}
 	return p, nil
 }

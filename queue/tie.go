@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/shmheap/shmheap/heap"
@@ -18,7 +19,7 @@ type tie struct {
 	forget func()
 }
 
-// newTie makes Heap.Close call detach.
+// newTie makes Heap.Close call detach. When it is too late for that it calls detach at once.
 func newTie(r region, detach func() error) (tie, error) {
 	h, ok := r.(closable)
 	if !ok {
@@ -26,7 +27,7 @@ func newTie(r region, detach func() error) (tie, error) {
 	}
 	forget, err := h.OnClose(detach)
 	if err != nil {
-		return tie{}, fmt.Errorf("%w: %w", ErrDetached, err)
+		return tie{}, errors.Join(fmt.Errorf("%w: %w", ErrDetached, err), detach())
 	}
 	return tie{h, forget}, nil
 }
@@ -36,7 +37,7 @@ func (t *tie) close(detach func() error) error {
 	if t.heap == nil {
 		return detach()
 	}
-	stay := heap.Stay{Wake: func() {}}
+	var stay heap.Stay
 	if err := t.heap.Stay(&stay); err != nil {
 		return ErrDetached
 	}

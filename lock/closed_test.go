@@ -11,6 +11,7 @@ import (
 	"github.com/shmheap/shmheap/heap"
 	"github.com/shmheap/shmheap/internal/layout"
 	"github.com/shmheap/shmheap/internal/mem"
+	"github.com/shmheap/shmheap/internal/shmtest"
 	"github.com/shmheap/shmheap/lock"
 )
 
@@ -61,18 +62,6 @@ func (x *taken) waits(h *heap.Heap) map[string]func(context.Context) error {
 	}
 }
 
-// begun is a context that tells when it is looked at for the first time, which is when the call has begun to sleep.
-type begun struct {
-	context.Context
-	once sync.Once
-	told chan struct{}
-}
-
-func (b *begun) Done() <-chan struct{} {
-	b.once.Do(func() { close(b.told) })
-	return b.Context.Done()
-}
-
 // TestHeapClosedInWaits: whoever waits for a lock when the heap is closed returns, and what it gives back it gives back
 // before the heap is gone.
 func TestHeapClosedInWaits(t *testing.T) {
@@ -81,13 +70,13 @@ func TestHeapClosedInWaits(t *testing.T) {
 		h, x := newTaken(t, dir)
 		var all sync.WaitGroup
 		for name, wait := range x.waits(h) {
-			ctx := &begun{Context: t.Context(), told: make(chan struct{})}
+			ctx := shmtest.NewBegun(t.Context())
 			all.Go(func() {
 				if err := wait(ctx); !errors.Is(err, heap.ErrClosed) {
 					t.Errorf("%s when the heap was closed: %v", name, err)
 				}
 			})
-			<-ctx.told
+			<-ctx.Told
 		}
 		time.Sleep(time.Duration(round) * 100 * time.Microsecond)
 		if err := h.Close(); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shmheap/shmheap/alloc"
 	"github.com/shmheap/shmheap/heap"
+	"github.com/shmheap/shmheap/internal/shmtest"
 	"github.com/shmheap/shmheap/queue"
 )
 
@@ -82,20 +83,6 @@ func (e *everything) waits() map[string]func(context.Context) error {
 	}
 }
 
-// begun is a context that tells when it is looked at for the first time, which is when the call has begun to wait.
-type begun struct {
-	context.Context
-	once sync.Once
-	told chan struct{}
-}
-
-func newBegun(t *testing.T) *begun { return &begun{Context: t.Context(), told: make(chan struct{})} }
-
-func (b *begun) Err() error {
-	b.once.Do(func() { close(b.told) })
-	return b.Context.Err()
-}
-
 // tries are the other calls.
 func (e *everything) tries() map[string]func() error {
 	return map[string]func() error{
@@ -129,7 +116,7 @@ func TestHeapClosedInWaits(t *testing.T) {
 		e := newEverything(t, dir)
 		var all sync.WaitGroup
 		for name, wait := range e.waits() {
-			ctx := newBegun(t)
+			ctx := shmtest.NewBegun(t.Context())
 			all.Go(func() {
 				if err := wait(ctx); !errors.Is(err, queue.ErrDetached) {
 					t.Errorf("%s when the heap was closed: %v", name, err)
@@ -138,7 +125,7 @@ func TestHeapClosedInWaits(t *testing.T) {
 					_ = e.in.Close()
 				}
 			})
-			<-ctx.told
+			<-ctx.Told
 		}
 		time.Sleep(time.Duration(round) * 100 * time.Microsecond)
 		if err := e.heap.Close(); err != nil {
